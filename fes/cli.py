@@ -1,0 +1,170 @@
+"""`fes`: what people do with trained weights."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from rich.progress import Progress
+
+from fes.errors import InputError, nearest, told_in_one_sentence
+from fes.evaluation import evaluate, held_out
+from fes.expressions import EXPRESSIONS, expression_label
+from fes.files import write_file
+from fes.judge import JudgeConfig, load_judge, new_judge, save_judge, train_judge
+from fes.pictures import as_image, write_picture
+from fes.snapshot import load_snapshot
+from fes.synthesizer import Synthesizer
+from shards.index import ShardIndex
+
+
+@dataclass(frozen=True)
+class Synthesize:
+    """Draw a face with other expressions: the sheet of all seven, or one."""
+
+    weights: Path
+    """A snapshot-*.safetensors, or the folder of a run: its newest snapshot."""
+    image: Path
+    """A picture of one frontal face, cut out; any size, grey or colour."""
+    out: Path = Path("expressions.png")
+    """Where to write the result."""
+    to: str | None = None
+    """One expression (angry, disgusted, afraid, happy, sad, surprised, neutral) instead of the sheet."""
+
+    def run(self) -> None:
+        label = None if self.to is None else _label(self.to)
+        synthesizer = Synthesizer.load(self.weights)
+        picture = synthesizer.read(self.image)
+        start = time.perf_counter()
+        drawn = synthesizer.sheet(picture) if label is None else as_image(synthesizer.one(picture, label))
+        seconds = time.perf_counter() - start
+        write_picture(drawn, self.out)
+        print(f"wrote {self.out} ({seconds:.2f} s, weights of {synthesizer.snapshot.kimg:g} kimg)")
+
+
+@dataclass(frozen=True)
+class JudgeTrain:
+    """Train a judge on the real pictures of a training split."""
+
+    data: Path
+    """Folder of shards."""
+    out: Path
+    """Where to write the judge (.safetensors)."""
+    training: tyro.conf.OmitArgPrefixes[JudgeConfig] = field(default_factory=JudgeConfig)
+
+    def run(self) -> None:
+        index = ShardIndex.load(self.data)
+        judge = new_judge(index.resolution, index.channels, self.training.seed)
+        with _progress("judge") as progress:
+            train_judge(judge, index.split("train"), self.training, progress)
+        split = index.split(held_out(index))
+        accuracy = judge.accuracy(split)
+        save_judge(self.out, judge, self.training, accuracy, index.fingerprint)
+        print(f"wrote {self.out}: right on {accuracy:.4f} of {split.samples:,} held-out pictures")
+
+
+@dataclass(frozen=True)
+class JudgeTest:
+    """Tell the share of real held-out pictures whose expression a judge reads rightly."""
+
+    judge: Path
+    """A judge made by 'fes judge train'."""
+    data: Path
+    """Folder of shards whose test split (else valid) is read."""
+
+    def run(self) -> None:
+        judge, index = load_judge(self.judge), ShardIndex.load(self.data)
+        judge.check_shape(index.resolution, index.channels)
+        split = index.split(held_out(index))
+        print(f"right on {judge.accuracy(split):.4f} of {split.samples:,} pictures")
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The judge: an expression classifier that grades synthesised faces, never trained on them."""
+
+    action: (
+        Annotated[JudgeTrain, tyro.conf.subcommand("train", prefix_name=False)]
+        | Annotated[JudgeTest, tyro.conf.subcommand("test", prefix_name=False)]
+    )
+
+    def run(self) -> None:
+        self.action.run()
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure a snapshot on held-out faces."""
+
+    weights: Path
+    """A snapshot-*.safetensors, or the folder of a run: its newest snapshot."""
+    data: Path
+    """Folder of shards whose test split (else valid) is used."""
+    judge: Path
+    """A judge made by 'fes judge train'."""
+    out: Path | None = None
+    """Where to write the measurements as json."""
+    faces: int = 500
+    """Most faces to draw, each with all seven expressions."""
+
+    def run(self) -> None:
+        if self.faces < 1:
+            raise InputError(f"--faces is {self.faces}: it must be at least 1")
+        snapshot, judge, index = (
+            load_snapshot(self.weights),
+            load_judge(self.judge),
+            ShardIndex.load(self.data),
+        )
+        results = evaluate(snapshot, judge, index, self.faces)
+        text = json.dumps(results, indent=2)
+        if self.out:
+            write_file(self.out, f"{text}\n".encode())
+        print(text)
+
+
+Command = (
+    Annotated[Synthesize, tyro.conf.subcommand("synthesize")]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+    | Annotated[Judge, tyro.conf.subcommand("judge")]
+)
+
+
+def _label(name: str) -> int:
+    label = expression_label(name)
+    if label is None:
+        raise InputError(f"--to {name} is no expression{nearest(name, EXPRESSIONS)}")
+    return label
+
+
+@contextmanager
+def _progress(name: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal; elsewhere a line at each tenth of the way."""
+    console = Console()
+    if not console.is_terminal:
+
+        def tell(done: int, total: int) -> None:
+            if done * 10 // total > (done - 1) * 10 // total:
+                print(f"{name}: {done}/{total}", flush=True)
+
+        yield tell
+        return
+    with Progress(console=console) as bar:
+        task = bar.add_task(name)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line of `fes`."""
+    with told_in_one_sentence("fes"):
+        command = tyro.cli(Command, args=sys.argv[1:] if arguments is None else arguments, prog="fes")
+        command.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,247 @@
+"""Everything that decides what a run learns: frozen dataclasses, and the only place with defaults.
+
+The same fields make the flags (`--model.latent-dim 64`), the yaml (`model: {latent_dim: 64}`), and
+the metadata of the weights. What the hardware decides (processes, precision, backend) is not here:
+it belongs to the launcher and its profile.
+"""
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from fes.errors import InputError, nearest
+
+Tree = dict[str, typing.Any]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes of the four networks."""
+
+    resolution: int | None = None
+    """Height and width of the pictures in pixels: 48 or 64 times a power of two. None: the data's own."""
+    channels: int | None = None
+    """1 for grey, 3 for RGB. None: the data's own."""
+    latent_dim: int = 64
+    """Length of the code z that stands for a person."""
+    max_features: int = 256
+    """Feature maps at the coarsest resolution (3 or 4 pixels); halved at each doubling of it."""
+    min_features: int = 32
+    """Feature maps are never fewer than this, however fine the resolution."""
+    latent_critic_features: int = 256
+    """Width of the two hidden layers of the latent critic."""
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the terms, in one unit: the norm of a term's gradient per sample.
+
+    A critic that obeys its penalty pulls at each synthesised picture with a gradient of norm about 1,
+    at any resolution. The reconstruction error is scaled to pull with a norm of exactly 1 as well
+    (the mean absolute error of a picture of n values pulls with 1/sqrt(n) only, so that the weight 10
+    that is usual for it means 0.2 at 48 px and 0.04 at 256). Weights compare the terms directly, and
+    a set of weights found at 48 px holds at 256.
+    """
+
+    reconstruction_weight: float = 2.0
+    """Pull towards the source picture, in multiples of the image critic's at weight 1."""
+    image_weight: float = 1.0
+    """Pull towards pictures that the image critic takes for real ones of the asked class."""
+    latent_weight: float = 0.05
+    """Pull of the codes towards the prior. It acts on z, where the other terms arrive with norms of a
+    few hundredths: a weight of 1 drowns them."""
+    penalty_weight: float = 10.0
+    """Lambda of the gradient penalty of both critics (Gulrajani et al., 2017, use 10)."""
+
+
+@dataclass(frozen=True)
+class OptimiserConfig:
+    """Adam, for both players."""
+
+    critic_rate: float = 2e-4
+    """Learning rate of the two critics."""
+    autoencoder_rate: float = 2e-4
+    """Learning rate of encoder and generator."""
+    beta1: float = 0.0
+    """Decay of the mean of the gradients; WGAN-GP wants none."""
+    beta2: float = 0.9
+    """Decay of the mean of the squared gradients."""
+
+
+@dataclass(frozen=True)
+class StreamConfig:
+    """How batches reach the trainer. Nothing here changes which samples a batch holds."""
+
+    workers: int = 2
+    """Processes per rank that read ahead; 0 reads in the trainer itself."""
+    cache: Path | None = None
+    """Folder for a file of decoded pictures that all ranks of a machine share. None: decode each time."""
+
+
+@dataclass(frozen=True)
+class ClockConfig:
+    """What happens when, in kimg: thousands of real pictures drawn, each batch counted once. Nothing here
+    changes what a step learns."""
+
+    total_kimg: float = 2000.0
+    """Length of the run."""
+    tick_kimg: float = 2.0
+    """Between two lines of measurements."""
+    snapshot_kimg: float = 50.0
+    """Between two snapshots (the averaged weights in one file, with a grid of pictures)."""
+    state_kimg: float = 50.0
+    """Between two states (everything that is needed to go on; the last two are kept)."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """A training run."""
+
+    data: Path
+    """Folder of shards, built by fes-shards."""
+    run: Path
+    """Folder for what the run produces. Where it holds a state, the run goes on from it."""
+    seed: int = 0
+    """Decides the first weights, the order of the samples and every random draw."""
+    batch: int = 32
+    """Pictures per batch, summed over all ranks."""
+    critic_steps: int = 5
+    """Updates of the critics for each update of the autoencoder; each takes a batch of its own."""
+    ema_halflife_kimg: float = 20.0
+    """Half-life of the moving average of the weights; shorter at first (a twentieth of what was seen)."""
+    shuffle_window: int = 16384
+    """Samples that are shuffled among each other; shards are shuffled as a whole."""
+    grid_faces: int = 8
+    """Rows of the picture grid: held-out faces, each with its seven expressions."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    stream: StreamConfig = field(default_factory=StreamConfig)
+    clock: ClockConfig = field(default_factory=ClockConfig)
+
+
+def check(config: Config) -> Config:
+    """The config itself, if its values make sense.
+
+    Raises:
+        InputError: naming the flag, the value it has and the values it may have.
+    """
+    for flag, value, least in (
+        ("--batch", config.batch, 1),
+        ("--critic-steps", config.critic_steps, 1),
+        ("--grid-faces", config.grid_faces, 1),
+        ("--model.latent-dim", config.model.latent_dim, 1),
+        ("--model.min-features", config.model.min_features, 1),
+        ("--model.max-features", config.model.max_features, config.model.min_features),
+        ("--model.latent-critic-features", config.model.latent_critic_features, 1),
+        ("--shuffle-window", config.shuffle_window, 1),
+        ("--stream.workers", config.stream.workers, 0),
+    ):
+        if value < least:
+            raise InputError(f"{flag} is {value}: it must be at least {least}")
+    for prefix, section in (
+        ("loss.", config.loss),
+        ("optimiser.", config.optimiser),
+        ("clock.", config.clock),
+    ):
+        for key, value in vars(section).items():
+            _check_number(f"--{prefix}{key}".replace("_", "-"), value)
+    _check_number("--ema-halflife-kimg", config.ema_halflife_kimg)
+    _check_shape(config.model)
+    return config
+
+
+def _check_number(flag: str, value: float) -> None:
+    positive = flag.endswith(("-kimg", "-rate"))
+    if not math.isfinite(value) or value < 0 or (positive and value == 0):
+        wanted = "a positive number" if positive else "a number that is not negative"
+        raise InputError(f"{flag} is {value}: it must be {wanted}")
+    if "beta" in flag and value >= 1:
+        raise InputError(f"{flag} is {value}: it must be below 1")
+
+
+def _check_shape(model: ModelConfig) -> None:
+    if model.channels not in (None, 1, 3):
+        raise InputError(f"--model.channels is {model.channels}: it must be 1 (grey) or 3 (RGB)")
+    if model.resolution is not None and not is_resolution(model.resolution):
+        raise InputError(
+            f"--model.resolution is {model.resolution}: it must be 48 or 64 times a power of two "
+            "(48, 64, 96, 128, 192, 256, ...)"
+        )
+
+
+def is_resolution(value: int) -> bool:
+    """Whether the networks can be built for pictures of this many pixels a side."""
+    return any(value >= base and value % base == 0 and (value // base).bit_count() == 1 for base in (48, 64))
+
+
+def to_tree(config: typing.Any) -> Tree:
+    """A config as nested dicts of plain values, for yaml, json and comparisons."""
+    return {
+        name: to_tree(value)
+        if dataclasses.is_dataclass(value)
+        else str(value)
+        if isinstance(value, Path)
+        else value
+        for name, value in vars(config).items()
+    }
+
+
+def from_tree(kind: type, tree: object, where: str, missing: object = dataclasses.MISSING) -> typing.Any:
+    """A config of dataclass `kind` from nested dicts, the inverse of `to_tree`.
+
+    Keys that are absent take their defaults; fields without one take `missing`.
+
+    Raises:
+        InputError: an unknown key (with the nearest right one) or a value of another type; `where`
+            (a file, say) begins the sentence.
+    """
+    if not isinstance(tree, Mapping):
+        raise InputError(f"{where}: expected keys and values, found {tree!r}")
+    hints = typing.get_type_hints(kind)
+    for key in tree:
+        if key not in hints:
+            raise InputError(f"{where}: unknown key '{key}'{nearest(str(key), hints)}")
+    values = {key: _convert(hints[key], value, f"{where}: {key}") for key, value in tree.items()}
+    if missing is not dataclasses.MISSING:
+        for spec in dataclasses.fields(kind):
+            if spec.default is spec.default_factory is dataclasses.MISSING:
+                values.setdefault(spec.name, missing)
+    return kind(**values)
+
+
+def _convert(hint: typing.Any, value: object, where: str) -> object:
+    if dataclasses.is_dataclass(hint):
+        return from_tree(hint, value, where)
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if value is None and type(None) in options:
+        return None
+    wanted = next(option for option in options if option is not type(None))
+    # yaml 1.1 reads 2e-4 as text: only 2.0e-4 is a number to it.
+    accepted = {Path: str, float: (int, float, str)}.get(wanted, wanted)
+    try:
+        if isinstance(value, accepted) and not isinstance(value, bool):
+            return wanted(value)
+    except ValueError:
+        pass
+    raise InputError(f"{where} is {value!r}: it must be of type {wanted.__name__}")
+
+
+def read_yaml(path: Path) -> Tree:
+    """The contents of a yaml file of settings; an empty file is an empty tree.
+
+    Raises:
+        InputError: no such file, or not yaml.
+    """
+    try:
+        return yaml.safe_load(path.read_text()) or {}
+    except OSError as error:
+        raise InputError(f"cannot read the config {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid yaml: {' '.join(str(error).split())}") from None

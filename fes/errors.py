@@ -1,0 +1,31 @@
+"""What a user did that cannot work, told in one sentence.
+
+Anything raised as `InputError` reaches the user as that sentence alone, with exit code 2.
+Every other exception is a fault of fes and keeps its traceback.
+"""
+
+import contextlib
+import difflib
+import sys
+from collections.abc import Iterable, Iterator
+
+
+class InputError(ValueError):
+    """Input that cannot be used; the message says what, where, and what to do."""
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """A hint for a misspelt name: `"; did you mean 'x'?"`, or the choices where none is near."""
+    choices = list(choices)
+    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+    return f"; did you mean '{close[0]}'?" if close else f"; choose from {', '.join(choices)}"
+
+
+@contextlib.contextmanager
+def told_in_one_sentence(program: str) -> Iterator[None]:
+    """Turns an `InputError` into its sentence on stderr and exit code 2."""
+    try:
+        yield
+    except InputError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        raise SystemExit(2) from None

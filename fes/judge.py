@@ -1,0 +1,148 @@
+"""The judge: an expression classifier that grades synthesised faces.
+
+It is trained on real pictures only and never on synthesised ones, and it shares nothing with the
+networks it grades.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fes.errors import InputError
+from fes.expressions import EXPRESSIONS, UNLABELLED
+from fes.files import write_file
+from fes.pictures import to_float
+from fes.stream import Samples, Stream
+
+FORMAT = "fes-judge-1"
+_FEATURES = (16, 32, 64, 128)
+
+
+@dataclass(frozen=True)
+class JudgeConfig:
+    """How to train a judge."""
+
+    kimg: float = 40.0
+    """Thousands of real pictures to see."""
+    batch: int = 64
+    """Pictures per batch."""
+    rate: float = 2e-3
+    """Highest learning rate of Adam; it rises from and falls to nearly nothing along a cosine."""
+    seed: int = 0
+    """Decides the first weights and the order of the samples."""
+
+
+class Judge(nn.Module):
+    """Picture [batch, channels, height, width] in [-1, 1] -> logits [batch, classes]; for one resolution."""
+
+    def __init__(self, resolution: int, channels: int) -> None:
+        super().__init__()
+        self.resolution, self.channels = resolution, channels
+        reads = (channels, *_FEATURES[:-1])
+        self.blocks = nn.Sequential(*map(_block, reads, _FEATURES))
+        self.classify = nn.Linear(_FEATURES[-1], len(EXPRESSIONS))
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Every place at the coarsest resolution is averaged: where in the picture a face is, is no matter.
+        return self.classify(self.blocks(x).mean((2, 3)))
+
+    @torch.inference_mode()
+    def read(self, image: Tensor) -> Tensor:
+        """uint8 [batch, channels, height, width] -> the class it sees, int64 [batch]."""
+        return torch.cat([self(to_float(part)).argmax(1) for part in image.split(256)])
+
+    def check_shape(self, resolution: int, channels: int) -> None:
+        """Raises `InputError` unless the judge reads pictures of this shape."""
+        if (resolution, channels) != (self.resolution, self.channels):
+            raise InputError(
+                f"the judge reads pictures of {self.resolution} px and {self.channels} channels, "
+                f"and these have {resolution} px and {channels}"
+            )
+
+    def accuracy(self, samples: Samples) -> float:
+        """The share of right answers on labelled pictures."""
+        known = np.flatnonzero(samples.labels != UNLABELLED)
+        right = 0
+        for part in np.array_split(known, max(1, len(known) // 512)):
+            image = torch.from_numpy(np.stack([samples.image(int(p)) for p in part]))
+            right += int((self.read(image).numpy() == samples.labels[part]).sum())
+        return right / max(1, len(known))
+
+
+def _block(read: int, write: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(read, write, 3, padding=1, bias=False), nn.BatchNorm2d(write), nn.ReLU(), nn.MaxPool2d(2)
+    )
+
+
+def train_judge(
+    judge: Judge, samples: Samples, config: JudgeConfig, progress: Callable[[int, int], None]
+) -> None:
+    """Trains in place on labelled pictures; unlabelled ones are passed over.
+
+    Args:
+        progress: called with the number of batches done, and of all.
+    """
+    steps = round(config.kimg * 1000 / config.batch)
+    optimiser = torch.optim.Adam(judge.parameters(), config.rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.rate, total_steps=steps + 1)
+    stream = Stream(samples, seed=config.seed, batch=config.batch, window=16384)
+    judge.train()
+    for step in range(steps):
+        batch = stream[step]
+        loss = functional.cross_entropy(judge(to_float(batch.image)), batch.label, ignore_index=-1)
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        schedule.step()
+        progress(step + 1, steps)
+    judge.eval()
+
+
+def new_judge(resolution: int, channels: int, seed: int) -> Judge:
+    """An untrained judge; the global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Judge(resolution, channels)
+
+
+def save_judge(path: Path, judge: Judge, config: JudgeConfig, accuracy: float, data: str) -> None:
+    """Writes a judge as safetensors.
+
+    Args:
+        accuracy: its share of right answers on held-out pictures of the data whose fingerprint is `data`.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    about = {"resolution": judge.resolution, "channels": judge.channels, "accuracy": accuracy, "data": data}
+    metadata = {"format": FORMAT, "judge": json.dumps(about | {"config": asdict(config)})}
+    write_file(path, save(judge.state_dict(), metadata))
+
+
+def load_judge(path: Path) -> Judge:
+    """Reads a judge.
+
+    Raises:
+        InputError: there is none, or the file is another kind of file.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is not a judge: {error}; 'fes judge train' makes one") from None
+    if metadata.get("format") != FORMAT:
+        raise InputError(f"{path} is a safetensors file, but not a judge; 'fes judge train' makes one")
+    about = json.loads(metadata["judge"])
+    judge = Judge(about["resolution"], about["channels"])
+    judge.load_state_dict(tensors)
+    return judge.eval()

@@ -1,0 +1,92 @@
+"""Pictures as arrays, and as files.
+
+Pictures travel as uint8 [batch, channels, height, width] and become float in [-1, 1] on the device.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from einops import rearrange
+from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from fes.errors import InputError
+
+_CAPTION = 18
+_GAP = 4
+
+
+def to_float(image: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """uint8 0..255 -> `dtype` in [-1, 1]."""
+    return image.to(dtype).div_(127.5).sub_(1.0)
+
+
+def to_uint8(x: Tensor) -> Tensor:
+    """Float in [-1, 1] -> uint8 0..255, rounded; values outside are clipped."""
+    return x.mul(127.5).add_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def read_picture(path: Path, resolution: int, channels: int) -> np.ndarray:
+    """A picture file, of any size, grey or colour -> uint8 [channels, resolution, resolution].
+
+    A picture that is not square is cut to its central square; rotation marks of cameras are obeyed.
+
+    Raises:
+        InputError: no such file, or not a picture.
+    """
+    try:
+        with Image.open(path) as image:
+            image = ImageOps.exif_transpose(image)
+            image = image.convert("L" if channels == 1 else "RGB")
+    except FileNotFoundError:
+        raise InputError(f"no picture at {path}") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path} cannot be read as a picture: {error}") from None
+    image = ImageOps.fit(image, (resolution, resolution), Image.Resampling.LANCZOS)
+    array = np.asarray(image).reshape(resolution, resolution, channels)
+    return rearrange(array, "h w c -> c h w").copy()
+
+
+def as_image(picture: np.ndarray) -> Image.Image:
+    """uint8 [channels, height, width] with 1 or 3 channels -> the same as a Pillow image."""
+    return Image.fromarray(picture[0] if len(picture) == 1 else rearrange(picture, "c h w -> h w c"))
+
+
+def sheet(rows: np.ndarray, captions: Sequence[str] = (), tile: int | None = None) -> Image.Image:
+    """Pictures in rows and columns, as one.
+
+    Args:
+        rows: uint8 [rows, columns, channels, height, width].
+        captions: one for each column, or none.
+        tile: height and width of each picture on the sheet; None: as they are.
+    """
+    tile = tile or rows.shape[-1]
+    step, top = tile + _GAP, _CAPTION if captions else 0
+    mode = "L" if rows.shape[2] == 1 else "RGB"
+    size = (rows.shape[1] * step - _GAP, rows.shape[0] * step - _GAP + top)
+    page = Image.new(mode, size, "white")
+    for r, row in enumerate(rows):
+        for c, picture in enumerate(row):
+            image = as_image(picture).resize((tile, tile), Image.Resampling.BICUBIC)
+            page.paste(image, (c * step, top + r * step))
+    draw = ImageDraw.Draw(page)
+    for c, caption in enumerate(captions):
+        at = (c * step + tile // 2, _CAPTION // 2)
+        draw.text(at, caption, "black", ImageFont.load_default(12), anchor="mm")
+    return page
+
+
+def write_picture(image: Image.Image, path: Path) -> None:
+    """Saves in the format that the file's ending names, making the folder if need be.
+
+    Raises:
+        InputError: the ending names no format, or the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image.save(path)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"cannot write the picture {path}: {reason}") from None

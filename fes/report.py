@@ -1,0 +1,114 @@
+"""What a run tells: progress on the terminal, `stats.jsonl`, and TensorBoard's curves and grids."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+from PIL import Image
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+from torch.utils.tensorboard import SummaryWriter
+
+STATS_NAME = "stats.jsonl"
+
+
+class Report:
+    """Tells of one run; used on the main rank alone. A context manager."""
+
+    def __init__(self, run: Path, total_kimg: float, start_kimg: float) -> None:
+        self._total = total_kimg
+        self._kimg = start_kimg
+        self._stats = _open_stats(run / STATS_NAME, start_kimg)
+        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=round(start_kimg * 1000))
+        self._console = Console(file=sys.stdout)
+        self._progress = Progress(
+            TextColumn("{task.fields[kimg]}"), BarColumn(None), TextColumn("{task.fields[rate]}"), expand=True
+        )
+        self._task = self._progress.add_task("", total=total_kimg, completed=start_kimg, kimg="", rate="")
+        self._live = Live(self._progress, console=self._console, refresh_per_second=4)
+
+    def __enter__(self) -> "Report":
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+        self._stats.close()
+        self._board.close()
+
+    def say(self, sentence: str) -> None:
+        """A line of text, above the progress."""
+        self._console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+    def tick(self, kimg: float, measurements: dict[str, float]) -> None:
+        """Measurements since the last tick; `time/seconds` must be among them."""
+        images = (kimg - self._kimg) * 1000
+        self._kimg = kimg
+        rate = images / measurements["time/seconds"]
+        measurements = {"kimg": kimg, **measurements, "time/images_per_second": rate}
+        self._stats.write(json.dumps(measurements) + "\n")
+        self._stats.flush()
+        for name, value in measurements.items():
+            self._board.add_scalar(name, value, round(kimg * 1000))
+        self._show(measurements)
+
+    def grid(self, kimg: float, image: Image.Image) -> None:
+        """A grid of pictures, for TensorBoard."""
+        pixels = np.asarray(image.convert("RGB"))
+        self._board.add_image("grid", pixels, round(kimg * 1000), dataformats="HWC")
+
+    def _show(self, measurements: dict[str, float]) -> None:
+        kimg, rate = measurements["kimg"], measurements["time/images_per_second"]
+        left = (self._total - kimg) * 1000 / rate
+        at = f"kimg {kimg:.1f}/{self._total:g}"
+        speed = f"{rate:.0f} images/s  eta {duration(left)}  wait {measurements['time/data_wait']:.0%}"
+        if not self._console.is_terminal:
+            terms = "  ".join(
+                f"{name} {value:.4g}" for name, value in measurements.items() if _is_measurement(name)
+            )
+            self.say(f"{at}  {speed}  {terms}")
+            return
+        self._progress.update(self._task, completed=kimg, kimg=at, rate=speed)
+        self._live.update(Group(_table(measurements), self._progress))
+
+
+def duration(seconds: float) -> str:
+    """Seconds as h:mm:ss, e.g. 1:02:03."""
+    minutes, seconds = divmod(round(max(0.0, seconds)), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{seconds:02d}"
+
+
+def _is_measurement(name: str) -> bool:
+    return name.startswith(("critic/", "autoencoder/"))
+
+
+def _table(measurements: dict[str, float]) -> Table:
+    """The players' measurements, a column for each player."""
+    players: dict[str, list[str]] = {"critic": [], "autoencoder": []}
+    for name, value in measurements.items():
+        if _is_measurement(name):
+            player, term = name.split("/")
+            players[player].append(f"{term.replace('_', ' '):<24}{value:>10.4f}")
+    table = Table(*(f"{player}s"[: len(player) + (player == "critic")] for player in players), box=None)
+    table.add_row(*("\n".join(lines) for lines in players.values()))
+    return table
+
+
+def _open_stats(path: Path, start_kimg: float) -> TextIO:
+    """Opens for appending, without the lines of steps that are going to be taken again."""
+    if path.exists():
+        kept = [line for line in path.read_text().splitlines() if _kimg_of(line) <= start_kimg]
+        path.write_text("".join(f"{line}\n" for line in kept))
+    return path.open("a")
+
+
+def _kimg_of(line: str) -> float:
+    try:
+        return json.loads(line)["kimg"]
+    except (json.JSONDecodeError, KeyError, TypeError):
+        return float("inf")  # half a line, cut off when the run was killed

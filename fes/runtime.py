@@ -1,0 +1,150 @@
+"""Processes, devices and how ranks talk: the only file that knows accelerate and torch.distributed."""
+
+import os
+import signal
+import warnings
+from collections.abc import Iterator
+from types import FrameType
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.utils import DistributedType, DynamoBackend
+from torch import Tensor, nn
+
+from fes.draws import Noise
+from fes.errors import InputError
+from fes.objectives import Batch, Measurements
+
+_STOP_POLL = 8
+"""Steps between two agreements of several ranks on whether to stop: each waits for the slowest."""
+
+ON_CPU = "ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_machines 1 --num_processes"
+
+
+class Player:
+    """An objective, wrapped for the ranks at hand, with its optimiser."""
+
+    def __init__(self, objective: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+        self.objective, self.optimiser = objective, optimiser
+
+    def step(self, batch: Batch, noise: Noise) -> Measurements:
+        """One forward, one backward (which averages the gradients over ranks), one update."""
+        loss, measurements = self.objective(batch, noise)
+        loss.backward()
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        return measurements
+
+
+class Runtime:
+    """What the launcher started: this process, its device, and the others.
+
+    Raises:
+        InputError: the launcher asks for something that is not here or would be wrong; the sentence
+            says what to run instead.
+    """
+
+    def __init__(self) -> None:
+        _refuse_missing_gpus()
+        # With unused parameters to look for, DDP keeps the order in which it sums; without, it changes
+        # the order after the first step, and a run that was resumed sums otherwise than one that was not.
+        ddp = DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
+        warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
+        self._accelerator = Accelerator(kwargs_handlers=[ddp])
+        _refuse_unsupported(self._accelerator)
+        self.rank, self.ranks = self._accelerator.process_index, self._accelerator.num_processes
+        self.device = self._accelerator.device
+        self.is_main = self._accelerator.is_main_process
+        self.is_first_here = self._accelerator.is_local_main_process
+        self._signal: int | None = None
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // _ranks_here()))
+
+    def player(self, objective: nn.Module, optimiser: torch.optim.Optimizer) -> Player:
+        """Wraps an objective, on this rank's device already, for gradients averaged over ranks."""
+        return Player(self._accelerator.prepare_model(objective), optimiser)
+
+    def placed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The batches, on this rank's device."""
+        for batch in batches:
+            yield Batch(*(part.to(self.device, non_blocking=True) for part in batch))
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean of a tensor over ranks, on all of them."""
+        return self._accelerator.reduce(value, "mean")
+
+    def wait(self) -> None:
+        """Until every rank is here."""
+        self._accelerator.wait_for_everyone()
+
+    def catch_signals(self) -> None:
+        """From now on Ctrl-C and SIGTERM ask the run to stop at the next step; a second one insists."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        self._signal = number
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+    def stopping(self, step: int) -> bool:
+        """Whether any rank was asked to stop; the same answer on all ranks, asked at every step."""
+        if self.ranks == 1:
+            return self._signal is not None
+        if step % _STOP_POLL:
+            return False
+        noted = torch.tensor(self._signal or 0, device=self.device)
+        self._signal = int(self._accelerator.gather(noted.reshape(1)).max()) or None
+        return self._signal is not None
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell expects of a process that ended as this one: 128 plus the signal, or 0."""
+        return 128 + self._signal if self._signal else 0
+
+    def close(self) -> None:
+        """Leaves the group of processes."""
+        self._accelerator.end_training()
+
+
+def _ranks_here() -> int:
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
+def _refuse_missing_gpus() -> None:
+    wanted, present = _ranks_here(), torch.cuda.device_count()
+    on_cpu = os.environ.get("ACCELERATE_USE_CPU", "false").lower() in ("1", "true", "yes")
+    if wanted > max(present, 1) and not on_cpu:
+        raise InputError(
+            f"the launcher started {wanted} processes, and this machine has {present} GPUs: run "
+            f"'accelerate launch fes/train.py ...' on what there is, or '{ON_CPU} {wanted} fes/train.py ...' "
+            "for as many processes on the CPU"
+        )
+
+
+def _refuse_unsupported(accelerator: Accelerator) -> None:
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if accelerator.num_processes != started:
+        raise InputError(
+            f"{started} processes were started, but they do not know of each other and each would train "
+            f"alone: run '{ON_CPU} {started} fes/train.py ...'"
+        )
+    kinds = (DistributedType.NO, DistributedType.MULTI_GPU, DistributedType.MULTI_CPU)
+    if accelerator.distributed_type not in kinds:
+        raise InputError(
+            f"the launch profile asks for {accelerator.distributed_type.value}: fes trains on one process, "
+            "or with distributed_type MULTI_GPU or MULTI_CPU"
+        )
+    if accelerator.mixed_precision not in ("no", "bf16"):
+        raise InputError(
+            f"the launch profile asks for --mixed_precision {accelerator.mixed_precision}: the gradient "
+            "penalty overflows in it; take 'no' or 'bf16'"
+        )
+    if accelerator.gradient_accumulation_steps != 1:
+        raise InputError(
+            f"the launch profile asks for {accelerator.gradient_accumulation_steps} gradient accumulation "
+            "steps: take 1, and set the global batch by --batch"
+        )
+    if accelerator.state.dynamo_plugin.backend != DynamoBackend.NO:
+        raise InputError(
+            "the launch profile asks for torch.compile, which has no double backward for the gradient "
+            "penalty: take --dynamo_backend no"
+        )

@@ -1,0 +1,114 @@
+"""Snapshots: the averaged encoder and generator in one safetensors file, for people.
+
+The metadata (text, as safetensors wants it) holds what is needed to use the file with nothing else:
+the config, the order of the classes, kimg, the commit of the code, and what data it was trained on.
+"""
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from fes.config import Config, ModelConfig, from_tree, to_tree
+from fes.ema import Ema
+from fes.errors import InputError
+from fes.expressions import EXPRESSIONS
+from fes.files import write_file
+from fes.networks import Encoder, Generator
+
+FORMAT = "fes-snapshot-1"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """An autoencoder ready for use, and what is known of it."""
+
+    encoder: Encoder
+    generator: Generator
+    model: ModelConfig
+    kimg: float
+    metadata: dict[str, Any]
+
+
+def snapshot_path(run: Path, kimg: float) -> Path:
+    """Where a run keeps the snapshot of a moment; names sort by time."""
+    return run / f"snapshot-{kimg:010.3f}.safetensors"
+
+
+def save_snapshot(path: Path, ema: Ema, config: Config, kimg: float, data: dict[str, Any]) -> None:
+    """Writes a snapshot; `data` says what it was trained on.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    metadata = {
+        "format": FORMAT,
+        "config": json.dumps(to_tree(config)),
+        "classes": json.dumps(EXPRESSIONS),
+        "kimg": repr(kimg),
+        "commit": code_commit(),
+        "data": json.dumps(data),
+    }
+    tensors = {name: tensor.float().contiguous() for name, tensor in ema.average.state_dict().items()}
+    write_file(path, save(tensors, metadata))
+
+
+def find_snapshot(path: Path) -> Path:
+    """The snapshot that a user means by a file, or by a run's folder: its newest.
+
+    Raises:
+        InputError: there is none.
+    """
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise InputError(f"no snapshot and no run at {path}")
+    found = sorted(path.glob("snapshot-*.safetensors"))
+    if not found:
+        raise InputError(f"the folder {path} holds no snapshot-*.safetensors: is it a run that has begun?")
+    return found[-1]
+
+
+def load_snapshot(path: Path) -> Snapshot:
+    """Reads a snapshot, or the newest one of a run's folder, on the CPU.
+
+    Raises:
+        InputError: there is none, it is damaged, or it is another kind of file.
+    """
+    path = find_snapshot(path)
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is not a snapshot, or is damaged: {error}") from None
+    if metadata.get("format") != FORMAT:
+        raise InputError(f"{path} is a safetensors file, but not a snapshot that fes made ({FORMAT})")
+    known = {key: json.loads(metadata[key]) for key in ("config", "classes", "kimg", "data")}
+    model = from_tree(ModelConfig, known["config"]["model"], str(path))
+    networks = nn.ModuleDict({"encoder": Encoder(model), "generator": Generator(model)})
+    try:
+        networks.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise InputError(f"{path} holds other weights than its config says: {error}") from None
+    networks.requires_grad_(False).eval()
+    known["commit"] = metadata["commit"]
+    return Snapshot(networks["encoder"], networks["generator"], model, known["kimg"], known)
+
+
+def code_commit() -> str:
+    """The git commit of this code, with a + where files were changed since; "unknown" outside git."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

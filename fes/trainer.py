@@ -1,0 +1,81 @@
+"""The loop. No files, no prints, and nothing about how ranks talk."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from torch import Tensor
+
+from fes.clock import Clock
+from fes.config import Config
+from fes.draws import Noise
+from fes.ema import Ema
+from fes.meters import Meters
+from fes.objectives import Batch, Measurements
+
+
+class Player(Protocol):
+    """An objective and its optimiser, made ready for the ranks at hand."""
+
+    def step(self, batch: Batch, noise: Noise) -> Measurements:
+        """One forward, one backward, one update."""
+
+
+class Hooks(Protocol):
+    """What happens around the steps. Each is called on every rank."""
+
+    def tick(self, step: int, measurements: dict[str, float]) -> None:
+        """Measurements since the last tick."""
+
+    def snapshot(self, step: int) -> None:
+        """The averaged weights are worth keeping."""
+
+    def state(self, step: int) -> None:
+        """Everything should be saved: `step` has not been taken yet."""
+
+    def stopping(self, step: int) -> bool:
+        """Whether to end before `step`; the same answer on all ranks."""
+
+
+def fit(
+    config: Config,
+    critics: Player,
+    autoencoder: Player,
+    ema: Ema,
+    batches: Iterator[Batch],
+    noise: Callable[[int], Noise],
+    hooks: Hooks,
+    mean_over_ranks: Callable[[Tensor], Tensor],
+    start: int = 0,
+) -> int:
+    """Trains from step `start` to the end of the run, or until told to stop.
+
+    Args:
+        batches: the batches of steps `start`, `start` + 1, ..., on the device.
+        noise: step -> its noise, on the device.
+        mean_over_ranks: the mean of a tensor over all ranks.
+
+    Returns:
+        The step that would have been next.
+    """
+    clock, meters = Clock.of(config), Meters()
+    for step in itertools.count(start):
+        finished, stopping = clock.finished(step), hooks.stopping(step)
+        if step > start:  # what was due at the first step was done before the run was interrupted
+            if finished or stopping or clock.due(config.clock.tick_kimg, step):
+                hooks.tick(step, meters.drain(mean_over_ranks))
+            if finished or clock.due(config.clock.snapshot_kimg, step):
+                hooks.snapshot(step)
+            if finished or stopping or clock.due(config.clock.state_kimg, step):
+                hooks.state(step)
+        if finished or stopping:
+            return step
+
+        with meters.waiting():
+            batch = next(batches)
+        if clock.is_autoencoder_turn(step):
+            meters.add(autoencoder.step(batch, noise(step)))
+            ema.update(seen=clock.images(step + 1), images=clock.cycle * clock.batch)
+        else:
+            meters.add(critics.step(batch, noise(step)))
+    raise AssertionError("the count never ends")
