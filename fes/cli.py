@@ -89,10 +89,10 @@ class JudgeTest:
 class Judge:
     """The judge: an expression classifier that grades synthesised faces, never trained on them."""
 
-    action: (
+    action: tyro.conf.OmitArgPrefixes[
         Annotated[JudgeTrain, tyro.conf.subcommand("train", prefix_name=False)]
         | Annotated[JudgeTest, tyro.conf.subcommand("test", prefix_name=False)]
-    )
+    ]
 
     def run(self) -> None:
         self.action.run()

@@ -31,7 +31,9 @@ class Clock:
 
     def due(self, interval_kimg: float, step: int) -> bool:
         """Whether the step before `step` reached a multiple of the interval."""
-        return self.kimg(step) // interval_kimg > self.kimg(step - 1) // interval_kimg
+        # In whole pictures: as fractions, 0.3 // 0.1 is 2.
+        interval = max(1, round(interval_kimg * 1000))
+        return self.images(step) // interval > self.images(step - 1) // interval
 
     def finished(self, step: int) -> bool:
         """Whether the run's length was reached before `step`."""

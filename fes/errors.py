@@ -22,10 +22,11 @@ def nearest(name: str, choices: Iterable[str]) -> str:
 
 
 @contextlib.contextmanager
-def told_in_one_sentence(program: str) -> Iterator[None]:
-    """Turns an `InputError` into its sentence on stderr and exit code 2."""
+def told_in_one_sentence(program: str, silent: bool = False) -> Iterator[None]:
+    """Turns an `InputError` into its sentence on stderr, unless `silent`, and exit code 2."""
     try:
         yield
     except InputError as error:
-        print(f"{program}: {error}", file=sys.stderr)
+        if not silent:
+            print(f"{program}: {error}", file=sys.stderr)
         raise SystemExit(2) from None

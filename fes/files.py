@@ -1,5 +1,6 @@
 """Writing files so that a reader never meets half of one."""
 
+import contextlib
 import os
 import shutil
 from collections.abc import Mapping
@@ -35,7 +36,7 @@ def write_file(path: Path, content: bytes) -> None:
         os.replace(partial, path)
         _sync_folder(path.parent)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        remove_if_there(partial)
         raise InputError(f"cannot write {path}: {error.strerror}") from None
 
 
@@ -61,6 +62,12 @@ def write_folder(path: Path, contents: Mapping[str, bytes]) -> None:
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise InputError(f"cannot write {path}: {error.strerror}") from None
+
+
+def remove_if_there(path: Path) -> None:
+    """Removes what is left of a file, also where its folder is what stands in the way."""
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def _write_through(path: Path, content: bytes) -> None:

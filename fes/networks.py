@@ -52,12 +52,22 @@ def condition(label: Tensor) -> Tensor:
 
 
 def _initialise(network: nn.Module) -> None:
-    """He initialisation for leaky units; zero biases."""
+    """He initialisation for leaky units, and zero biases."""
+    gain = nn.init.calculate_gain("leaky_relu", _SLOPE)
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            nn.init.kaiming_normal_(module.weight, _SLOPE)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+            nn.init.normal_(module.weight, std=gain / _summands(module) ** 0.5)
+            nn.init.zeros_(module.bias)
+
+
+def _summands(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> int:
+    """How many products each output of a layer sums."""
+    if isinstance(layer, nn.Linear):
+        return layer.in_features
+    places = layer.kernel_size[0] * layer.kernel_size[1]
+    if isinstance(layer, nn.ConvTranspose2d):  # a stride of 2 spreads its kernel over 4 outputs
+        places //= layer.stride[0] * layer.stride[1]
+    return layer.in_channels * places
 
 
 def _downsample(read: int, write: int) -> nn.Conv2d:
@@ -140,6 +150,8 @@ class Generator(nn.Module):
             self.blocks[f"block{at}"] = GeneratorBlock(features_at(at // 2, model), features_at(at, model))
         self.to_image = _upsample(features_at(resolution // 2, model), channels)
         _initialise(self)
+        # The first pictures are a calm grey, not the noise of a saturated tanh, which takes long to leave.
+        nn.init.normal_(self.to_image.weight, std=0.02)
 
     def forward(self, z: Tensor, label: Tensor) -> Tensor:
         h = rearrange(self.from_code(z), "b (f h w) -> b f h w", h=self.base, w=self.base)

@@ -12,11 +12,11 @@ penalty, which bounds only the slope in the picture, could not stop it.
 
 import contextlib
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from fes.batch import Batch
 from fes.config import LossConfig
 from fes.draws import Noise
 from fes.losses import (
@@ -31,20 +31,6 @@ from fes.pictures import to_float
 
 Measurements = dict[str, Tensor]
 """Scalars on the device, detached."""
-
-
-class Batch(NamedTuple):
-    """A rank's share of a global batch. Partner i is the sample that a permutation of the global batch
-    puts at place i, so partners and samples are the same set."""
-
-    image: Tensor
-    """uint8 [batch, channels, height, width]."""
-    label: Tensor
-    """int64 [batch], -1 where unlabelled."""
-    partner_image: Tensor
-    """uint8, of the same shape as `image`."""
-    partner_label: Tensor
-    """int64 [batch]."""
 
 
 @contextlib.contextmanager

@@ -1,7 +1,9 @@
 """What a run tells: progress on the terminal, `stats.jsonl`, and TensorBoard's curves and grids."""
 
+import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -13,6 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from torch.utils.tensorboard import SummaryWriter
 
+from fes.errors import InputError
+
 STATS_NAME = "stats.jsonl"
 
 
@@ -20,6 +24,7 @@ class Report:
     """Tells of one run; used on the main rank alone. A context manager."""
 
     def __init__(self, run: Path, total_kimg: float, start_kimg: float) -> None:
+        self._run = run
         self._total = total_kimg
         self._kimg = start_kimg
         self._stats = _open_stats(run / STATS_NAME, start_kimg)
@@ -36,10 +41,22 @@ class Report:
             self._live.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._live.stop()
-        self._stats.close()
-        self._board.close()
+        # Where the run ends with an error, a full disk say, that error is the one to tell.
+        with contextlib.suppress(OSError) if kind else self._disk_faults_told():
+            self._stats.close()
+            self._board.close()
+
+    @contextlib.contextmanager
+    def _disk_faults_told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise InputError(
+                f"cannot write to the run's folder {self._run}: {error.strerror}; "
+                "make room, and the same command goes on from the newest state"
+            ) from None
 
     def say(self, sentence: str) -> None:
         """A line of text, above the progress."""
@@ -51,16 +68,18 @@ class Report:
         self._kimg = kimg
         rate = images / measurements["time/seconds"]
         measurements = {"kimg": kimg, **measurements, "time/images_per_second": rate}
-        self._stats.write(json.dumps(measurements) + "\n")
-        self._stats.flush()
-        for name, value in measurements.items():
-            self._board.add_scalar(name, value, round(kimg * 1000))
+        with self._disk_faults_told():
+            self._stats.write(json.dumps(measurements) + "\n")
+            self._stats.flush()
+            for name, value in measurements.items():
+                self._board.add_scalar(name, value, round(kimg * 1000))
         self._show(measurements)
 
     def grid(self, kimg: float, image: Image.Image) -> None:
         """A grid of pictures, for TensorBoard."""
         pixels = np.asarray(image.convert("RGB"))
-        self._board.add_image("grid", pixels, round(kimg * 1000), dataformats="HWC")
+        with self._disk_faults_told():
+            self._board.add_image("grid", pixels, round(kimg * 1000), dataformats="HWC")
 
     def _show(self, measurements: dict[str, float]) -> None:
         kimg, rate = measurements["kimg"], measurements["time/images_per_second"]

@@ -11,9 +11,10 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import DistributedType, DynamoBackend
 from torch import Tensor, nn
 
+from fes.batch import Batch
 from fes.draws import Noise
 from fes.errors import InputError
-from fes.objectives import Batch, Measurements
+from fes.objectives import Measurements
 
 _STOP_POLL = 8
 """Steps between two agreements of several ranks on whether to stop: each waits for the slowest."""

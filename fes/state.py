@@ -7,6 +7,7 @@ generator or loader to save: random draws and the order of the data are function
 
 import io
 import json
+import pickle
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,19 +73,35 @@ def load_state(path: Path, parts: Parts, config: Config, fingerprint: str) -> in
             are named.
     """
     try:
-        about = json.loads((path / "state.json").read_text())
+        about = _read_about(path / "state.json")
         _refuse_differences(path, about, config, fingerprint)
         parts.networks.load_state_dict(load((path / "networks.safetensors").read_bytes()))
         parts.average.load_state_dict(load((path / "average.safetensors").read_bytes()))
-        saved = torch.load(path / "optimisers.pt", map_location="cpu", weights_only=True)
+        saved = _read_optimisers(path / "optimisers.pt")
         for name, optimiser in parts.optimisers.items():
             optimiser.load_state_dict(saved[name])
         return int(about["step"])
-    except (OSError, SafetensorError, RuntimeError, KeyError, json.JSONDecodeError) as error:
+    except InputError:
+        raise
+    except (OSError, SafetensorError, RuntimeError, KeyError, ValueError) as error:
         raise InputError(
             f"the state {path} is damaged ({' '.join(str(error).split())}): "
             "remove that folder, and the same command goes on from the one before"
         ) from None
+
+
+def _read_about(path: Path) -> dict[str, Any]:
+    about = json.loads(path.read_bytes())
+    if not isinstance(about, dict) or about.get("format") != FORMAT:
+        raise ValueError(f"{path.name} is not of the format {FORMAT}")
+    return about
+
+
+def _read_optimisers(path: Path) -> dict[str, Any]:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError):  # torch's sentence advises to load without the guard
+        raise ValueError(f"{path.name} holds something other than tensors") from None
 
 
 def _refuse_differences(path: Path, about: dict[str, Any], config: Config, fingerprint: str) -> None:

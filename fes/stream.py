@@ -7,6 +7,7 @@ order depends on ranks or workers, so there is no loader state to save.
 
 import itertools
 import os
+import signal
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -16,9 +17,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from fes.batch import Batch
 from fes.draws import numpy_rng
 from fes.errors import InputError
-from fes.objectives import Batch
+from fes.files import remove_if_there
 
 
 class Samples(Protocol):
@@ -111,6 +113,7 @@ class Stream(Dataset[Batch]):
             sampler=itertools.count(start),
             num_workers=workers,
             collate_fn=_unchanged,
+            worker_init_fn=_leave_signals_to_the_trainer,
             pin_memory=torch.cuda.is_available(),
             prefetch_factor=4 if workers else None,
         )
@@ -153,6 +156,13 @@ def _stacked(images: dict[int, np.ndarray], order: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.stack([images[int(i)] for i in order]))
 
 
+def _leave_signals_to_the_trainer(_: int) -> None:
+    """For a process that reads ahead: schedulers and terminals send their signals to it as well, and the
+    trainer, which answers them, still needs its batch."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _unchanged(batch: Batch | InputError) -> Batch | InputError:
     return batch
 
@@ -184,15 +194,15 @@ def decode_to(path: Path, samples: Samples, shape: tuple[int, int, int]) -> None
         InputError: the folder cannot be written, or is full.
     """
     size = samples.samples * int(np.prod(shape))
-    if path.exists() and path.stat().st_size == size:
-        return
     partial = path.with_name(f"{path.name}.{os.getpid()}")
     try:
+        if path.exists() and path.stat().st_size == size:
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
             for position in range(samples.samples):
                 file.write(samples.image(position).tobytes())
         os.replace(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        remove_if_there(partial)
         raise InputError(f"cannot write the decoded pictures to {path}: {error.strerror}") from None

@@ -6,12 +6,13 @@ from typing import Protocol
 
 from torch import Tensor
 
+from fes.batch import Batch
 from fes.clock import Clock
 from fes.config import Config
 from fes.draws import Noise
 from fes.ema import Ema
 from fes.meters import Meters
-from fes.objectives import Batch, Measurements
+from fes.objectives import Measurements
 
 
 class Player(Protocol):

@@ -1,0 +1,123 @@
+"""How fast the parts are on this machine: `make bench`, or `python bench/speed.py --help`.
+
+Prints a table and adds a line of json, with the machine and the versions, to bench/results/speed.jsonl.
+"""
+
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from fes.config import LossConfig, ModelConfig
+from fes.draws import noise
+from fes.networks import Networks
+from fes.objectives import AutoencoderObjective, CriticObjective
+from fes.stream import DecodedSplit, Stream, decode_to
+from shards.drawn import DrawnOptions, draw
+from shards.faces import draw_identities, render
+from shards.index import ShardIndex
+from shards.writer import build
+
+RESULTS = Path(__file__).parent / "results" / "speed.jsonl"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure the parts of fes on this machine: the median of several runs of each."""
+
+    resolution: int = 48
+    """Height and width of the pictures."""
+    batch: int = 32
+    """Pictures per batch."""
+    threads: int = 1
+    """Threads of the CPU."""
+    repeats: int = 15
+    """How often each part is timed."""
+    device: str = "cuda" if torch.cuda.is_available() else "cpu"
+    """Where the networks run."""
+
+
+def images_per_second(part: Callable[[int], object], images: int, options: Options) -> float:
+    """The median rate of a part that handles `images` pictures a call, after two calls that do not count."""
+    seconds = []
+    for call in range(options.repeats + 2):
+        start = time.perf_counter()
+        part(call)
+        if options.device == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return images / statistics.median(seconds[2:])
+
+
+def measure(options: Options, folder: Path) -> dict[str, float]:
+    """Pictures per second of each part."""
+    identities = draw_identities(0, range(64))
+    labels = np.arange(64) % 7
+    rates = {
+        "drawing faces": images_per_second(
+            lambda _: render(identities, labels, options.resolution), 64, options
+        )
+    }
+    people = DrawnOptions(train_identities=100, valid_identities=0, resolution=options.resolution)
+    build(draw(people), folder / "shards", workers=1)
+    train = ShardIndex.load(folder / "shards").split("train")
+    shape = (1, options.resolution, options.resolution)
+    decode_to(folder / "decoded", train, shape)
+    for name, samples in (
+        ("reading shards", train),
+        ("reading decoded pictures", DecodedSplit(train, folder / "decoded", shape)),
+    ):
+        stream = Stream(samples, seed=0, batch=options.batch, window=16384)
+        rates[name] = images_per_second(stream.__getitem__, options.batch, options)
+    model = ModelConfig(resolution=options.resolution, channels=1)
+    networks = Networks(model, seed=0).to(options.device)
+    batch = type(stream[0])(*(part.to(options.device) for part in stream[0]))
+    for objective in (CriticObjective, AutoencoderObjective):
+        player = objective(networks, LossConfig())
+        optimiser = torch.optim.Adam(player.parameters(), 2e-4, (0.0, 0.9))
+
+        def step(number: int) -> None:
+            drawn = noise(0, number, options.batch, model.latent_dim)
+            loss, _ = player(batch, type(drawn)(*(part.to(options.device) for part in drawn)))  # noqa: B023
+            loss.backward()
+            optimiser.step()  # noqa: B023
+            optimiser.zero_grad(set_to_none=True)  # noqa: B023
+
+        rates[f"step of {objective.__name__}"] = images_per_second(step, options.batch, options)
+    return rates
+
+
+def machine(options: Options) -> dict[str, object]:
+    """What the figures were measured on."""
+    device = torch.cuda.get_device_name() if options.device == "cuda" else platform.machine()
+    return {"device": device, "cores": os.cpu_count(), "torch": torch.__version__, "numpy": np.__version__}
+
+
+def main() -> None:
+    """Measures, prints and keeps the result."""
+    options = tyro.cli(Options)
+    torch.set_num_threads(options.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        rates = measure(options, Path(folder))
+    table = Table("part", "pictures per second", "ms per batch")
+    for name, rate in rates.items():
+        table.add_row(name, f"{rate:,.0f}", f"{1000 * options.batch / rate:.2f}")
+    Console().print(table)
+    RESULTS.parent.mkdir(exist_ok=True)
+    with RESULTS.open("a") as file:
+        file.write(json.dumps({**machine(options), **vars(options), "pictures_per_second": rates}) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""The command line of a training run: flags, a yaml file, and what the data decide."""
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from fes.config import Config, check, from_tree, read_yaml
+from fes.errors import InputError
+from shards.index import ShardIndex
+
+
+@dataclass(frozen=True)
+class Arguments(Config):
+    """Train a network that draws any face with any of seven expressions."""
+
+    config: Path | None = None
+    """A yaml file of these settings; flags win over it."""
+    dry_run: bool = False
+    """Show the settings, the networks' sizes and the data, and stop."""
+
+
+def parse(arguments: Sequence[str]) -> tuple[Config, bool]:
+    """The config that a command line asks for, checked, and whether it is a dry run.
+
+    Raises:
+        InputError: a yaml file or a value in it that cannot be used.
+        SystemExit: with code 2 and the nearest name, an unknown flag.
+    """
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--config", type=Path)
+    file = early.parse_known_args(arguments)[0].config
+    settings = from_tree(Config, read_yaml(file) if file else {}, str(file), missing=tyro.MISSING)
+    default = Arguments(**vars(settings), config=file)
+    parsed = tyro.cli(
+        Arguments, args=arguments, default=default, prog="train.py", config=(tyro.conf.FlagCreatePairsOff,)
+    )
+    fields = {field.name: getattr(parsed, field.name) for field in dataclasses.fields(Config)}
+    return check(Config(**fields)), parsed.dry_run
+
+
+def resolve(config: Config, index: ShardIndex) -> Config:
+    """The config with the resolution and the channels of the data where it leaves them open.
+
+    Raises:
+        InputError: it asks for others than the data have, or the data's cannot be learnt.
+    """
+    model = config.model
+    for name in ("resolution", "channels"):
+        asked, present = getattr(model, name), getattr(index, name)
+        if asked not in (None, present):
+            raise InputError(
+                f"--model.{name} is {asked}, and the pictures in {config.data} have {present}: "
+                "leave the flag out, or build shards that fit it"
+            )
+        model = dataclasses.replace(model, **{name: present})
+    return check(dataclasses.replace(config, model=model))

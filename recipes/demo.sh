@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# The whole path, small: drawn faces -> shards -> training -> measurements and a picture.
+# Usage: demo.sh DATA RUN. Run again, it goes on where it stopped.
+set -euo pipefail
+data=$1 run=$2
+
+if [ ! -e "$data/index.json" ]; then
+    fes-shards build drawn --out "$data"
+fi
+accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no \
+    fes/train.py --config demo.yaml --data "$data" --run "$run"
+if [ ! -e "$run/judge.safetensors" ]; then
+    fes judge train --data "$data" --out "$run/judge.safetensors"
+fi
+fes evaluate --weights "$run" --data "$data" --judge "$run/judge.safetensors" --out "$run/evaluation.json"
+fes-shards show "$data" --picture test 0 --out "$run/face.png"
+fes synthesize --weights "$run" --image "$run/face.png" --out "$run/expressions.png"
