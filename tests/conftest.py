@@ -1,0 +1,93 @@
+"""What the tests share: a small data set of drawn faces, built once, and what a tiny run needs."""
+
+import os
+import signal
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from fes.config import ClockConfig, Config, ModelConfig, StreamConfig
+from fes.ema import Ema
+from fes.networks import Networks
+from fes.pictures import as_image
+from fes.snapshot import save_snapshot
+from shards.drawn import DrawnOptions, draw
+from shards.index import ShardIndex
+from shards.writer import build
+
+torch.set_num_threads(1)
+
+TINY = ModelConfig(
+    resolution=48, channels=1, latent_dim=8, max_features=32, min_features=8, latent_critic_features=16
+)
+
+
+@pytest.fixture(scope="session")
+def drawn_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shards of drawn grey faces at 48 px: 24 people in training, 3 for validation, 6 for the test."""
+    folder = tmp_path_factory.mktemp("data") / "drawn"
+    options = DrawnOptions(train_identities=24, valid_identities=3, test_identities=6)
+    build(draw(options), folder, samples_per_shard=32, workers=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def drawn_index(drawn_folder: Path) -> ShardIndex:
+    """The index of `drawn_folder`."""
+    return ShardIndex.load(drawn_folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> ModelConfig:
+    """Networks of a few thousand numbers, for grey faces at 48 px."""
+    return TINY
+
+
+@pytest.fixture
+def tiny_config(drawn_folder: Path, tmp_path: Path) -> Config:
+    """A run of 24 batches of 8: two updates of the critics before each of the autoencoder."""
+    return Config(
+        data=drawn_folder,
+        run=tmp_path / "run",
+        batch=8,
+        critic_steps=2,
+        grid_faces=2,
+        shuffle_window=64,
+        model=TINY,
+        stream=StreamConfig(workers=0),
+        clock=ClockConfig(total_kimg=0.192, tick_kimg=0.048, snapshot_kimg=0.096, state_kimg=0.096),
+    )
+
+
+@pytest.fixture(scope="session")
+def snapshot_file(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A snapshot of tiny untrained networks, in a run's folder that holds nothing else."""
+    config = Config(data=drawn_folder, run=tmp_path_factory.mktemp("untrained"), model=TINY)
+    path = config.run / "snapshot-000000.000.safetensors"
+    save_snapshot(path, Ema(Networks(TINY, seed=0), 20.0), config, 0.0, {"source": "drawn"})
+    return path
+
+
+@pytest.fixture(scope="session")
+def face_png(drawn_index: ShardIndex, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn face that is not in training, as a picture file."""
+    path = tmp_path_factory.mktemp("picture") / "face.png"
+    as_image(drawn_index.split("test").image(0)).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def one_core() -> Iterator[None]:
+    """Lets runs in this process use one core, and gives back what they take: signal handlers, threads,
+    filters of warnings."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    threads = torch.get_num_threads()
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "sched_getaffinity", lambda _: {0})
+        yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    torch.set_num_threads(threads)

@@ -1,0 +1,177 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fes.expressions import EXPRESSIONS
+from shards import cli
+from shards.schema import INDEX_NAME, REPORT_NAME
+from tests.shards.made_up import row
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = [sys.executable, "-m", "shards"]
+DRAWN = ["build", "drawn", "--train-identities", "3", "--valid-identities", "1", "--test-identities", "1"]
+CsvOf = Callable[..., Path]
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of the program as a user runs it."""
+    words = [*PROGRAM, *map(str, arguments)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+def sentence_of(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """The one line on stderr, with exit code 2, of what cannot work."""
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([str(argument) for argument in arguments])
+    assert stopped.value.code == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if " %" not in line]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_drawn_shards_are_built_shown_and_verified_from_the_command_line(tmp_path: Path) -> None:
+    folder = tmp_path / "drawn"
+    code, text, _ = run(*DRAWN, "--out", folder)
+    assert code == 0
+    assert f"accelerate launch fes/train.py --data {folder} --run runs/NAME" in text
+    assert str(folder / REPORT_NAME) in text
+    code, text, _ = run("show", folder, "--grid", tmp_path / "grid.png")
+    assert code == 0
+    assert all(name in text for name in EXPRESSIONS)
+    assert (tmp_path / "grid.png").exists()
+    code, text, _ = run("verify", folder)
+    assert code == 0
+    assert "35 samples, no fault" in text
+
+
+def test_a_good_file_with_bad_rows_builds_and_every_bad_row_is_counted_and_named(
+    csv_of: CsvOf, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = csv_of([row(1, 0), row(2, 8), row(3, 1), row(3, 2, "PublicTest"), ["0", "1 2", "Training"]])
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["build", "fer2013", "--source", str(path), "--out", str(tmp_path / "out")])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    for told in ("emotion other than 0..6", "pixel count other than 2304", "dropped", "kept", "1 rows"):
+        assert told in text
+    assert "warning: train has no sample of class 'happy'" in text
+    report = json.loads((tmp_path / "out" / REPORT_NAME).read_bytes())
+    assert {finding["reason"]: finding["rows"] for finding in report["findings"]} == {
+        "emotion other than 0..6": [2],
+        "pixel count other than 2304": [5],
+        "exact copies of a picture, constant ones too": [[3, 4]],
+        "exact copies with different labels": [[3, 4]],
+        "valid row whose exact picture stands in train": [4],
+    }
+    assert (report["rows_read"], report["samples_kept"]) == (5, 3)
+    assert len(report["warnings"]) == 5
+
+
+def test_the_report_is_the_same_wherever_the_source_and_the_shards_lie(csv_of: CsvOf, tmp_path: Path) -> None:
+    path = csv_of([row(1, 0), row(2, 8)])
+    (tmp_path / "elsewhere").mkdir()
+    moved = tmp_path / "elsewhere" / "other name.csv"
+    moved.write_bytes(path.read_bytes())
+    for source, out in ((path, "a"), (moved, "b")):
+        with pytest.raises(SystemExit):
+            cli.main(["build", "fer2013", "--source", str(source), "--out", str(tmp_path / out)])
+    for name in (REPORT_NAME, INDEX_NAME):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_verify_lists_every_fault_on_a_line_and_exits_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([*DRAWN, "--out", str(tmp_path), "--workers", "1"])
+    capsys.readouterr()
+    (tmp_path / "drawn-valid-000000.tar").unlink()
+    (tmp_path / "drawn-train-000000.tar").write_bytes(b"")
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["verify", str(tmp_path)])
+    assert ended.value.code == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("drawn-train-000000.tar, 000000000.cls, byte 512: missing")
+    assert lines[1].startswith("drawn-valid-000000.tar: cannot be read")
+    assert "faults: 2" in lines[2]
+
+
+def test_bad_input_is_told_in_one_sentence_with_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["--out", tmp_path / "out"]
+    (tmp_path / "empty.csv").write_bytes(b"")
+    fer2013 = ["build", "fer2013", *out, "--source"]
+    assert "does not exist" in sentence_of(capsys, *fer2013, tmp_path / "no.csv")
+    assert "is empty" in sentence_of(capsys, *fer2013, tmp_path / "empty.csv")
+    assert "is no folder of shards" in sentence_of(capsys, "verify", tmp_path / "no")
+    assert "holds no index.json" in sentence_of(capsys, "show", tmp_path)
+    assert "--channels is 1" in sentence_of(capsys, *DRAWN, *out, "--channels", "4")
+    assert "--workers is 1 or more" in sentence_of(capsys, *DRAWN, *out, "--workers", "0")
+    below_a_file = tmp_path / "empty.csv" / "out"
+    assert "Not a directory" in sentence_of(capsys, *DRAWN, "--out", below_a_file)
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["build", "fer2013", "--sorce", "x"], "no flag --sorce; did you mean '--source'?"),
+        (["build", "drawn", "--out", "x", "--train_identites=3"], "did you mean '--train-identities'?"),
+        (["build", "drawn", "--overwrit"], "did you mean '--overwrite'?"),
+        (["verify", "x", "--grid", "y"], "no flag --grid; choose from --help"),
+        (["verfy", "x"], "no command 'verfy'; did you mean 'verify'?"),
+        (["build", "fer2012", "--out", "x"], "no command 'build fer2012'; did you mean 'fer2013'?"),
+    ],
+)
+def test_an_unknown_flag_or_command_is_told_with_the_nearest_name(
+    capsys: pytest.CaptureFixture[str], words: list[str], hint: str
+) -> None:
+    assert hint in sentence_of(capsys, *words)
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["build"], ["build", "drawn"], ["build", "drawn", "--out", "x", "--seed", "y"]]
+)
+def test_missing_words_and_values_that_do_not_parse_exit_with_2(words: list[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(words)
+    assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_leaves_no_index_no_unfinished_file_and_no_traceback(tmp_path: Path, workers: int) -> None:
+    words = ["build", "drawn", "--out", tmp_path, "--workers", workers, "--train-identities", 3000]
+    program = subprocess.Popen(
+        [*PROGRAM, *map(str, words)], cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while not list(tmp_path.glob("*.tar")) and program.poll() is None:
+        time.sleep(0.02)
+    os.killpg(program.pid, signal.SIGINT)  # as a terminal does: to the workers as well
+    _, errors = program.communicate(timeout=60)
+    assert program.returncode == 130
+    assert "stopped" in errors
+    assert "Traceback" not in errors
+    assert not (tmp_path / INDEX_NAME).exists()
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_output_that_nobody_reads_to_the_end_is_no_error(drawn_folder: Path) -> None:
+    words = " ".join([*PROGRAM, "show", str(drawn_folder)])
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {words} | head -1"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    assert done.stdout.startswith("drawn: 48x48 grey")
