@@ -18,9 +18,11 @@ import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
+from torch import nn
 
+from fes.batch import Batch
 from fes.config import LossConfig, ModelConfig
-from fes.draws import noise
+from fes.draws import Noise, noise
 from fes.networks import Networks
 from fes.objectives import AutoencoderObjective, CriticObjective
 from fes.stream import DecodedSplit, Stream, decode_to
@@ -62,40 +64,44 @@ def images_per_second(part: Callable[[int], object], images: int, options: Optio
 
 def measure(options: Options, folder: Path) -> dict[str, float]:
     """Pictures per second of each part."""
-    identities = draw_identities(0, range(64))
-    labels = np.arange(64) % 7
-    rates = {
-        "drawing faces": images_per_second(
-            lambda _: render(identities, labels, options.resolution), 64, options
-        )
-    }
-    people = DrawnOptions(train_identities=100, valid_identities=0, resolution=options.resolution)
-    build(draw(people), folder / "shards", workers=1)
+    build(draw(DrawnOptions(100, 0, 0, options.resolution)), folder / "shards", workers=1)
     train = ShardIndex.load(folder / "shards").split("train")
     shape = (1, options.resolution, options.resolution)
     decode_to(folder / "decoded", train, shape)
-    for name, samples in (
-        ("reading shards", train),
-        ("reading decoded pictures", DecodedSplit(train, folder / "decoded", shape)),
-    ):
-        stream = Stream(samples, seed=0, batch=options.batch, window=16384)
+    streams = {
+        name: Stream(samples, seed=0, batch=options.batch, window=16384)
+        for name, samples in (
+            ("reading shards", train),
+            ("reading decoded pictures", DecodedSplit(train, folder / "decoded", shape)),
+        )
+    }
+    people, labels = draw_identities(0, range(64)), np.arange(64) % 7
+    rates = {
+        "drawing faces": images_per_second(lambda _: render(people, labels, options.resolution), 64, options)
+    }
+    for name, stream in streams.items():
         rates[name] = images_per_second(stream.__getitem__, options.batch, options)
+    batch = Batch(*(part.to(options.device) for part in streams["reading shards"][0]))
     model = ModelConfig(resolution=options.resolution, channels=1)
     networks = Networks(model, seed=0).to(options.device)
-    batch = type(stream[0])(*(part.to(options.device) for part in stream[0]))
     for objective in (CriticObjective, AutoencoderObjective):
-        player = objective(networks, LossConfig())
-        optimiser = torch.optim.Adam(player.parameters(), 2e-4, (0.0, 0.9))
-
-        def step(number: int) -> None:
-            drawn = noise(0, number, options.batch, model.latent_dim)
-            loss, _ = player(batch, type(drawn)(*(part.to(options.device) for part in drawn)))  # noqa: B023
-            loss.backward()
-            optimiser.step()  # noqa: B023
-            optimiser.zero_grad(set_to_none=True)  # noqa: B023
-
+        step = stepper(objective(networks, LossConfig()), batch, model.latent_dim)
         rates[f"step of {objective.__name__}"] = images_per_second(step, options.batch, options)
     return rates
+
+
+def stepper(objective: nn.Module, batch: Batch, latent_dim: int) -> Callable[[int], None]:
+    """A player's step on the same batch again and again."""
+    optimiser = torch.optim.Adam(objective.parameters(), 2e-4, (0.0, 0.9))
+
+    def step(number: int) -> None:
+        drawn = noise(0, number, len(batch.label), latent_dim)
+        loss, _ = objective(batch, Noise(*(part.to(batch.label.device) for part in drawn)))
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+
+    return step
 
 
 def machine(options: Options) -> dict[str, object]:

@@ -59,6 +59,7 @@ class JudgeTrain:
     training: tyro.conf.OmitArgPrefixes[JudgeConfig] = field(default_factory=JudgeConfig)
 
     def run(self) -> None:
+        self.training.check()
         index = ShardIndex.load(self.data)
         judge = new_judge(index.resolution, index.channels, self.training.seed)
         with _progress("judge") as progress:

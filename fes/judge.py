@@ -5,6 +5,7 @@ networks it grades.
 """
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,6 +39,12 @@ class JudgeConfig:
     """Highest learning rate of Adam; it rises from and falls to nearly nothing along a cosine."""
     seed: int = 0
     """Decides the first weights and the order of the samples."""
+
+    def check(self) -> None:
+        """Raises `InputError`, naming the flag, for values that no judge can be trained with."""
+        for flag, value in (("--kimg", self.kimg), ("--batch", self.batch), ("--rate", self.rate)):
+            if not (math.isfinite(value) and value > 0):
+                raise InputError(f"{flag} is {value}: it must be a positive number")
 
 
 class Judge(nn.Module):
@@ -98,13 +105,19 @@ def train_judge(
     judge.train()
     for step in range(steps):
         batch = stream[step]
-        loss = functional.cross_entropy(judge(to_float(batch.image)), batch.label, ignore_index=-1)
+        loss = _error_where_labelled(judge(to_float(batch.image)), batch.label)
         loss.backward()
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         schedule.step()
         progress(step + 1, steps)
     judge.eval()
+
+
+def _error_where_labelled(logits: Tensor, label: Tensor) -> Tensor:
+    """The mean cross entropy of the labelled samples; 0, where the mean is NaN, if there are none."""
+    total = functional.cross_entropy(logits, label, ignore_index=UNLABELLED, reduction="sum")
+    return total / (label != UNLABELLED).sum().clamp_min(1)
 
 
 def new_judge(resolution: int, channels: int, seed: int) -> Judge:

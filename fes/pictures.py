@@ -38,7 +38,7 @@ def read_picture(path: Path, resolution: int, channels: int) -> np.ndarray:
     """
     try:
         with Image.open(path) as image:
-            image = ImageOps.exif_transpose(image)
+            image = _with_8_bits(ImageOps.exif_transpose(image))
             image = image.convert("L" if channels == 1 else "RGB")
     except FileNotFoundError:
         raise InputError(f"no picture at {path}") from None
@@ -47,6 +47,13 @@ def read_picture(path: Path, resolution: int, channels: int) -> np.ndarray:
     image = ImageOps.fit(image, (resolution, resolution), Image.Resampling.LANCZOS)
     array = np.asarray(image).reshape(resolution, resolution, channels)
     return rearrange(array, "h w c -> c h w").copy()
+
+
+def _with_8_bits(image: Image.Image) -> Image.Image:
+    """Greys of 16 bits a pixel as 8: Pillow would turn all but the darkest into white."""
+    if not image.mode.startswith("I"):
+        return image
+    return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
 
 
 def as_image(picture: np.ndarray) -> Image.Image:

@@ -2,14 +2,14 @@
 
 import os
 import signal
-import warnings
 from collections.abc import Iterator
 from types import FrameType
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator
 from accelerate.utils import DistributedType, DynamoBackend
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from fes.batch import Batch
 from fes.draws import Noise
@@ -27,14 +27,32 @@ class Player:
 
     def __init__(self, objective: nn.Module, optimiser: torch.optim.Optimizer) -> None:
         self.objective, self.optimiser = objective, optimiser
+        self._settled = not isinstance(objective, DistributedDataParallel)
 
     def step(self, batch: Batch, noise: Noise) -> Measurements:
         """One forward, one backward (which averages the gradients over ranks), one update."""
-        loss, measurements = self.objective(batch, noise)
-        loss.backward()
+        if not self._settled:
+            self._settle(batch, noise)
+        measurements = self._backward(batch, noise)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         return measurements
+
+    def _backward(self, batch: Batch, noise: Noise) -> Measurements:
+        loss, measurements = self.objective(batch, noise)
+        loss.backward()
+        return measurements
+
+    def _settle(self, batch: Batch, noise: Noise) -> None:
+        """Two passes that are thrown away.
+
+        DDP regroups the gradients after its first pass, and so sums them in another order from then on:
+        without this, a run that was resumed would not equal one that was not, to the last bit.
+        """
+        for _ in range(2):
+            self._backward(batch, noise)
+            self.optimiser.zero_grad(set_to_none=True)
+        self._settled = True
 
 
 class Runtime:
@@ -47,11 +65,7 @@ class Runtime:
 
     def __init__(self) -> None:
         _refuse_missing_gpus()
-        # With unused parameters to look for, DDP keeps the order in which it sums; without, it changes
-        # the order after the first step, and a run that was resumed sums otherwise than one that was not.
-        ddp = DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)
-        warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
-        self._accelerator = Accelerator(kwargs_handlers=[ddp])
+        self._accelerator = Accelerator()
         _refuse_unsupported(self._accelerator)
         self.rank, self.ranks = self._accelerator.process_index, self._accelerator.num_processes
         self.device = self._accelerator.device

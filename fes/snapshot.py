@@ -95,7 +95,8 @@ def load_snapshot(path: Path) -> Snapshot:
     try:
         networks.load_state_dict(tensors)
     except RuntimeError as error:
-        raise InputError(f"{path} holds other weights than its config says: {error}") from None
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} holds other weights than its config says: {reason}") from None
     networks.requires_grad_(False).eval()
     known["commit"] = metadata["commit"]
     return Snapshot(networks["encoder"], networks["generator"], model, known["kimg"], known)

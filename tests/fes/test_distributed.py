@@ -1,0 +1,117 @@
+"""Several ranks do exactly what one process does: with real processes, over gloo, in float64."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+RANK = Path(__file__).with_name("rank.py")
+REPOSITORY = Path(__file__).parents[2]
+
+Ranks = list[dict[str, Tensor]]
+
+
+def launch(count: int, *command: str) -> None:
+    """Runs a command in `count` processes that know of each other, one thread each."""
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = str(REPOSITORY)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(count)]
+    launcher.append("--")  # else torchrun takes a script's --run for the beginning of its own --run-path
+    done = subprocess.run(
+        [*launcher, *command], env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def run_ranks(count: int, data: Path, out: Path) -> Ranks:
+    """What each rank saved."""
+    launch(count, str(RANK), str(data), str(out))
+    return [load_file(out / f"rank{rank}.safetensors") for rank in range(count)]
+
+
+@pytest.fixture(scope="module")
+def ranks(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Ranks]:
+    """What the ranks of runs with 1, 2 and 4 processes saved."""
+    return {
+        count: run_ranks(count, drawn_folder, tmp_path_factory.mktemp(f"ranks{count}")) for count in (1, 2, 4)
+    }
+
+
+def differences(found: dict[str, Tensor], expected: dict[str, Tensor], prefix: str) -> dict[str, float]:
+    """The largest difference of each tensor whose name begins with a prefix."""
+    return {
+        name: (found[name] - value).abs().max().item()
+        for name, value in expected.items()
+        if name.startswith(prefix)
+    }
+
+
+@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("player", ["critics", "autoencoder"])
+def test_gradients_of_an_objective_equal_those_of_one_process(
+    ranks: dict[int, Ranks], count: int, player: str
+) -> None:
+    expected = ranks[1][0]
+    found = differences(ranks[count][0], expected, f"gradient/{player}/")
+    assert found
+    # The bias that is added to every score has no gradient: it cancels, to rounding.
+    largest = {name: max(expected[name].abs().max().item(), 1e-3) for name in found}
+    assert max(difference / largest[name] for name, difference in found.items()) < 1e-12
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_weights_after_ten_updates_equal_those_of_one_process(ranks: dict[int, Ranks], count: int) -> None:
+    for prefix in ("weight/", "average/"):
+        found = differences(ranks[count][0], ranks[1][0], prefix)
+        assert found
+        assert max(found.values()) < 1e-10
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_ranks_hold_identical_bits(ranks: dict[int, Ranks], count: int) -> None:
+    first, *others = ranks[count]
+    for other in others:
+        assert all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_the_ten_updates_moved_every_weight(ranks: dict[int, Ranks]) -> None:
+    from fes.networks import Networks
+    from tests.fes.rank import MODEL
+
+    start = Networks(MODEL, seed=0).double().state_dict()
+    unmoved = [name for name, value in start.items() if torch.equal(value, ranks[1][0][f"weight/{name}"])]
+    # What is added to every score alike cancels in the difference that a critic maximises.
+    assert set(unmoved) <= {"image_critic.to_score.bias", "latent_critic.layers.4.bias"}
+
+
+TINY = """
+batch: 16
+critic_steps: 2
+grid_faces: 2
+model: {latent_dim: 8, max_features: 32, min_features: 8, latent_critic_features: 16}
+stream: {workers: 0}
+clock: {tick_kimg: 0.1, snapshot_kimg: 10, state_kimg: 0.24}
+"""
+
+
+def test_a_resumed_run_of_four_ranks_ends_with_the_bits_of_one_that_never_stopped(
+    drawn_folder: Path, tmp_path: Path
+) -> None:
+    settings = tmp_path / "tiny.yaml"
+    settings.write_text(TINY)
+    train = (str(REPOSITORY / "fes" / "train.py"), "--config", str(settings), "--data", str(drawn_folder))
+    launch(4, *train, "--run", str(tmp_path / "whole"), "--clock.total-kimg", "0.48")
+    launch(4, *train, "--run", str(tmp_path / "parts"), "--clock.total-kimg", "0.24")
+    launch(4, *train, "--run", str(tmp_path / "parts"), "--clock.total-kimg", "0.48")
+    for name in ("networks", "average"):
+        whole, parts = (
+            load_file(tmp_path / run / "state-000000.480" / f"{name}.safetensors")
+            for run in ("whole", "parts")
+        )
+        assert whole.keys() == parts.keys()
+        assert all(torch.equal(whole[key], parts[key]) for key in whole)
