@@ -33,7 +33,8 @@ class Report:
         self._progress = Progress(
             TextColumn("{task.fields[kimg]}"), BarColumn(None), TextColumn("{task.fields[rate]}"), expand=True
         )
-        self._task = self._progress.add_task("", total=total_kimg, completed=start_kimg, kimg="", rate="")
+        at = f"kimg {start_kimg:.1f}/{total_kimg:g}"
+        self._task = self._progress.add_task("", total=total_kimg, completed=start_kimg, kimg=at, rate="")
         self._live = Live(self._progress, console=self._console, refresh_per_second=4)
 
     def __enter__(self) -> "Report":

@@ -11,6 +11,7 @@ import torch
 
 from fes.config import ClockConfig, Config, ModelConfig, StreamConfig
 from fes.ema import Ema
+from fes.judge import Judge, JudgeConfig, new_judge, train_judge
 from fes.networks import Networks
 from fes.pictures import as_image
 from fes.snapshot import save_snapshot
@@ -69,6 +70,15 @@ def snapshot_file(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) 
     path = config.run / "snapshot-000000.000.safetensors"
     save_snapshot(path, Ema(Networks(TINY, seed=0), 20.0), config, 0.0, {"source": "drawn"})
     return path
+
+
+@pytest.fixture(scope="session")
+def drawn_judge(drawn_index: ShardIndex) -> Judge:
+    """A judge that has seen the training faces for some seconds."""
+    judge = new_judge(48, 1, seed=0)
+    config = JudgeConfig(kimg=1.28, batch=16, rate=5e-3)
+    train_judge(judge, drawn_index.split("train"), config, lambda done, total: None)
+    return judge
 
 
 @pytest.fixture(scope="session")

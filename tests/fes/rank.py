@@ -66,9 +66,7 @@ def main(data: Path, out: Path) -> None:
     _, ema, critics, autoencoder = build(config, networks, runtime)
     share = share_of(config.batch, runtime.rank, runtime.ranks)
     train = ShardIndex.load(data).split("train")
-    stream = Stream(
-        train, seed=0, batch=config.batch, window=64, rank=runtime.rank, ranks=runtime.ranks
-    )
+    stream = Stream(train, seed=0, batch=config.batch, window=64, rank=runtime.rank, ranks=runtime.ranks)
 
     def noise(step: int) -> draws.Noise:
         drawn = draws.noise(config.seed, step, config.batch, config.model.latent_dim, share)

@@ -1,0 +1,38 @@
+"""What the user did wrong is one sentence; what fes did wrong keeps its traceback."""
+
+import pytest
+
+from fes.errors import InputError, nearest, told_in_one_sentence
+
+
+def test_a_misspelt_name_gets_the_nearest_and_a_strange_one_the_choices():
+    assert nearest("hapy", ["happy", "sad"]) == "; did you mean 'happy'?"
+    assert nearest("xyz", ["happy", "sad"]) == "; choose from happy, sad"
+    assert nearest("sadd", iter(["happy", "sad"])) == "; did you mean 'sad'?"
+
+
+def test_an_input_error_becomes_a_sentence_and_code_2(capsys):
+    with pytest.raises(SystemExit) as ended, told_in_one_sentence("fes"):
+        raise InputError("there is no such face")
+    assert ended.value.code == 2
+    assert ended.value.__suppress_context__
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("", "fes: there is no such face\n")
+
+
+def test_only_one_of_several_processes_says_the_sentence(capsys):
+    with pytest.raises(SystemExit) as ended, told_in_one_sentence("fes", silent=True):
+        raise InputError("there is no such face")
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == ""
+
+
+def test_a_fault_of_the_program_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError), told_in_one_sentence("fes"):
+        raise ZeroDivisionError
+
+
+def test_nothing_wrong_is_nothing_said(capsys):
+    with told_in_one_sentence("fes"):
+        pass
+    assert capsys.readouterr().err == ""

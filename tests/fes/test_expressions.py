@@ -1,0 +1,28 @@
+"""The seven classes and the names that other data sets give them."""
+
+import pytest
+
+from fes.expressions import ALIASES, EXPRESSIONS, UNLABELLED, expression_label
+
+
+def test_the_order_of_the_classes_is_that_of_fer2013():
+    assert EXPRESSIONS == ("angry", "disgusted", "afraid", "happy", "sad", "surprised", "neutral")
+    assert UNLABELLED not in range(len(EXPRESSIONS))
+
+
+def test_no_name_stands_for_two_classes():
+    names = [*EXPRESSIONS, *(alias for aliases in ALIASES.values() for alias in aliases)]
+    assert len(set(names)) == len(names)
+    assert set(ALIASES) == set(EXPRESSIONS)
+
+
+@pytest.mark.parametrize(("label", "name"), list(enumerate(EXPRESSIONS)))
+def test_a_class_is_found_by_its_name_and_aliases_in_any_case(label, name):
+    for written in (name, *ALIASES[name]):
+        assert expression_label(written) == label
+        assert expression_label(f"  {written.upper()}\n") == label
+
+
+@pytest.mark.parametrize("name", ["", "contempt", "hap", "3"])
+def test_other_names_are_no_class(name):
+    assert expression_label(name) is None

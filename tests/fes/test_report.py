@@ -1,0 +1,127 @@
+"""What a run tells: lines in a file, curves, and words that suit the place they go to."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from fes.report import STATS_NAME, Report, duration
+
+TIMES = {"time/seconds": 4.0, "time/data_wait": 0.25}
+LOSSES = {"critic/loss": -1.23456, "critic/image_gap": 12.5, "autoencoder/reconstruction_l1": 0.0625}
+
+
+def lines_of(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / STATS_NAME).read_text().splitlines()]
+
+
+def test_a_tick_is_a_line_of_stats_with_the_rate(tmp_path):
+    with Report(tmp_path, 10.0, 0.0) as report:
+        report.tick(2.0, LOSSES | TIMES)
+        assert len(lines_of(tmp_path)) == 1  # without waiting for the end
+        report.tick(3.0, LOSSES | TIMES)
+    first, second = lines_of(tmp_path)
+    assert first == {"kimg": 2.0, **LOSSES, **TIMES, "time/images_per_second": 500.0}
+    assert (second["kimg"], second["time/images_per_second"]) == (3.0, 250.0)
+
+
+def test_lines_of_steps_that_are_taken_again_are_dropped_with_half_a_line(tmp_path):
+    with Report(tmp_path, 10.0, 0.0) as report:
+        for kimg in (1.0, 2.0, 3.0):
+            report.tick(kimg, LOSSES | TIMES)
+    with (tmp_path / STATS_NAME).open("a") as file:
+        file.write('{"kimg": 4.0, "critic/lo')
+    with Report(tmp_path, 10.0, 2.0) as report:
+        report.tick(3.5, LOSSES | TIMES)
+    assert [line["kimg"] for line in lines_of(tmp_path)] == [1.0, 2.0, 3.5]
+    assert lines_of(tmp_path)[-1]["time/images_per_second"] == 375.0  # counted from where the run went on
+
+
+@pytest.mark.parametrize("half", ["{", '{"kimg": ', "3", "[]", '"kimg"', "{}"])
+def test_a_line_of_anything_else_is_dropped(tmp_path, half):
+    (tmp_path / STATS_NAME).write_text(f'{{"kimg": 1.0}}\n{half}\n')
+    with Report(tmp_path, 10.0, 5.0):
+        pass
+    assert lines_of(tmp_path) == [{"kimg": 1.0}]
+
+
+def test_off_a_terminal_a_tick_is_one_plain_line(tmp_path, capsys):
+    with Report(tmp_path, 10.0, 0.0) as report:
+        report.say("begins [bold]runs/a[/bold]" + " and goes on" * 20)
+        report.tick(2.0, LOSSES | TIMES)
+    said, tick = capsys.readouterr().out.splitlines()
+    assert said == "begins [bold]runs/a[/bold]" + " and goes on" * 20
+    assert tick == (
+        "kimg 2.0/10  500 images/s  eta 0:00:16  wait 25%  "
+        "critic/loss -1.235  critic/image_gap 12.5  autoencoder/reconstruction_l1 0.0625"
+    )
+
+
+def test_on_a_terminal_there_is_a_table_with_each_loss(tmp_path):
+    program = (
+        "import sys; from pathlib import Path; from fes.report import Report\n"
+        "with Report(Path(sys.argv[1]), 10.0, 0.0) as report:\n"
+        "    report.say('begins')\n"
+        f"    report.tick(2.0, {LOSSES | TIMES})\n"
+    )
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)],
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        env=environment,
+        cwd=Path(__file__).parents[2],
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        try:
+            while part := os.read(ours, 4096):
+                shown += part
+        except OSError:  # how a terminal ends
+            pass
+        assert process.stderr.read() == b""
+    os.close(ours)
+    assert process.returncode == 0
+    text = shown.decode()
+    assert "critics" in text
+    assert "autoencoder" in text
+    for words in ("begins", "image gap", "-1.2346", "12.5000", "0.0625", "kimg 2.0/10", "500 images/s"):
+        assert words in text
+
+
+def test_curves_and_grids_reach_tensorboard_at_their_picture_count(tmp_path):
+    pixels = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
+    with Report(tmp_path, 10.0, 0.0) as report:
+        report.tick(2.0, LOSSES | TIMES)
+        report.grid(2.0, Image.fromarray(pixels))
+    board = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert set(board.Tags()["scalars"]) == {"kimg", *LOSSES, *TIMES, "time/images_per_second"}
+    (event,) = board.Scalars("critic/image_gap")
+    assert (event.step, event.value) == (2000, 12.5)
+    (grid,) = board.Images("grid")
+    assert (grid.step, grid.height, grid.width) == (2000, 3, 4)
+
+
+def test_curves_of_steps_that_are_taken_again_are_purged(tmp_path):
+    for start, ticks in ((0.0, (1.0, 2.0, 3.0)), (2.0, (3.5,))):
+        with Report(tmp_path, 10.0, start) as report:
+            for kimg in ticks:
+                report.tick(kimg, LOSSES | TIMES)
+    board = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.step for event in board.Scalars("critic/loss")] == [1000, 2000, 3500]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0:00:00"), (59.6, "0:01:00"), (3723, "1:02:03"), (360_000, "100:00:00"), (-5.0, "0:00:00")],
+)
+def test_durations_are_hours_minutes_and_seconds(seconds, text):
+    assert duration(seconds) == text

@@ -1,0 +1,148 @@
+"""Snapshots: one file that is enough, and every other file refused in one sentence."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save, save_file
+
+from fes.config import Config, to_tree
+from fes.ema import Ema
+from fes.errors import InputError
+from fes.expressions import EXPRESSIONS
+from fes.networks import Networks
+from fes.snapshot import code_commit, find_snapshot, load_snapshot, save_snapshot, snapshot_path
+
+DATA = {"source": "drawn", "fingerprint": "ab", "train": {"happy": 3}}
+
+
+@pytest.fixture
+def saved(tiny_config) -> tuple[Path, Ema, Config]:
+    """A snapshot in a run's folder, whose average differs from the networks."""
+    tiny_config.run.mkdir()
+    ema = Ema(Networks(tiny_config.model, seed=3), 20.0)
+    with torch.no_grad():
+        for parameter in ema.average.parameters():
+            parameter.add_(0.5)
+    path = snapshot_path(tiny_config.run, 12.5)
+    save_snapshot(path, ema, tiny_config, 12.5, DATA)
+    return path, ema, tiny_config
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        load_snapshot(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_snapshot_gives_back_the_averaged_weights(saved):
+    path, ema, config = saved
+    snapshot = load_snapshot(path)
+    for name in ("encoder", "generator"):
+        found, expected = getattr(snapshot, name).state_dict(), ema.average[name].state_dict()
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[key], expected[key]) for key in found)
+        assert not getattr(snapshot, name).training
+        assert not any(p.requires_grad for p in getattr(snapshot, name).parameters())
+    assert (snapshot.model, snapshot.kimg) == (config.model, 12.5)
+
+
+def test_the_metadata_hold_config_classes_kimg_commit_and_data(saved):
+    path, _, config = saved
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    assert metadata["format"] == "fes-snapshot-1"
+    assert json.loads(metadata["config"]) == to_tree(config)
+    assert tuple(json.loads(metadata["classes"])) == EXPRESSIONS
+    assert float(metadata["kimg"]) == 12.5
+    assert json.loads(metadata["data"]) == DATA
+    assert metadata["commit"] == code_commit()
+    assert load_snapshot(path).metadata["data"] == DATA
+
+
+def test_weights_are_saved_in_single_precision(tiny_config):
+    tiny_config.run.mkdir()
+    path = snapshot_path(tiny_config.run, 0.0)
+    save_snapshot(path, Ema(Networks(tiny_config.model, seed=3).double(), 20.0), tiny_config, 0.0, DATA)
+    with safe_open(path, "pt") as file:
+        assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float32}  # noqa: SIM118
+
+
+def test_a_snapshot_alone_is_enough_in_another_process(saved, tmp_path):
+    path, *_ = saved
+    alone = tmp_path / "alone" / "weights.safetensors"
+    alone.parent.mkdir()
+    shutil.move(path, alone)
+    program = (
+        "import sys, torch; from fes.snapshot import load_snapshot; s = load_snapshot(__import__('pathlib')"
+        ".Path(sys.argv[1])); x = torch.zeros(1, 1, 48, 48); "
+        "print(tuple(s.generator(s.encoder(x), torch.tensor([3])).shape), 'accelerate' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(alone)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("(1, 1, 48, 48) False\n", "")
+
+
+def test_a_runs_folder_stands_for_its_newest_snapshot(saved):
+    path, *_ = saved
+    for kimg in (2.0, 100.0, 99.999):
+        shutil.copy(path, snapshot_path(path.parent, kimg))
+    assert find_snapshot(path.parent) == snapshot_path(path.parent, 100.0)
+    assert find_snapshot(path) == path
+
+
+def test_a_place_without_a_snapshot_is_refused(tmp_path):
+    assert "no snapshot and no run at" in refused(tmp_path / "none")
+    assert "holds no snapshot-*.safetensors" in refused(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["text", "empty", "half", "head"])
+def test_a_file_that_is_no_snapshot_or_damaged_is_refused(saved, damage):
+    path, *_ = saved
+    whole = path.read_bytes()
+    contents = {"text": b"weights", "empty": b"", "half": whole[: len(whole) // 2], "head": whole[:7]}
+    path.write_bytes(contents[damage])
+    assert f"{path} is not a snapshot, or is damaged" in refused(path)
+
+
+def test_another_safetensors_file_is_refused(tmp_path):
+    path = tmp_path / "other.safetensors"
+    for metadata in (None, {"format": "pt"}):
+        save_file({"a": torch.zeros(2)}, path, metadata)
+        assert "is a safetensors file, but not a snapshot" in refused(path)
+
+
+def test_weights_that_do_not_fit_their_config_are_refused(saved):
+    path, *_ = saved
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    tensors["encoder.to_code.weight"] = tensors["encoder.to_code.weight"][:, :5].contiguous()
+    del tensors["generator.from_code.bias"]
+    path.write_bytes(save(tensors, metadata))
+    told = refused(path)
+    assert "holds other weights than its config says" in told
+    assert "generator.from_code.bias" in told
+
+
+def test_the_commit_names_the_code_and_whether_it_was_changed():
+    commit = code_commit()
+    assert commit == "unknown" or re.fullmatch(r"[0-9a-f]{40}\+?", commit)
+
+
+def test_names_of_snapshots_sort_by_time(tmp_path):
+    kimg = [0.0, 0.5, 2.0, 50.0, 999.936, 1000.0, 25000.0]
+    names = [snapshot_path(tmp_path, each).name for each in kimg]
+    assert sorted(names) == names

@@ -1,0 +1,287 @@
+"""The command line of training, and whole runs: what they leave, how they stop and how they go on."""
+
+import dataclasses
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from fes.config import ClockConfig, Config, StreamConfig, to_tree
+from fes.networks import Networks
+from fes.snapshot import load_snapshot
+from fes.state import list_states
+from fes.train import main
+from shards.drawn import DrawnOptions, draw
+from shards.writer import build
+
+REPOSITORY = Path(__file__).parents[2]
+pytestmark = pytest.mark.usefixtures("one_core")
+
+
+def written(config: Config, folder: Path) -> str:
+    """A config as a yaml file."""
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump(to_tree(config)))
+    return str(path)
+
+
+def run(config: Config, *flags: str) -> int:
+    """Trains in this process as the command line does; the exit code."""
+    config.run.parent.mkdir(parents=True, exist_ok=True)
+    with pytest.raises(SystemExit) as ended:
+        main(["--config", written(config, config.run.parent), *flags])
+    return ended.value.code
+
+
+def sentence(capsys) -> str:
+    """What stderr holds, if it is one line that names the program."""
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("train.py: ")
+    return lines[0]
+
+
+def with_total(config: Config, total_kimg: float, **others: object) -> Config:
+    clock = dataclasses.replace(config.clock, total_kimg=total_kimg)
+    return dataclasses.replace(config, clock=clock, **others)
+
+
+def tensors(run: Path) -> dict[str, torch.Tensor]:
+    """Every tensor of a run's newest state, and of its newest snapshot."""
+    state = list_states(run)[-1]
+    found = {}
+    for path in (state / "networks.safetensors", state / "average.safetensors", max(run.glob("snapshot-*"))):
+        found |= {f"{path.stem.split('-')[0]}/{name}": value for name, value in load_file(path).items()}
+    for player, saved in torch.load(state / "optimisers.pt", weights_only=True).items():
+        for place, entry in saved["state"].items():
+            found |= {f"{player}/{place}/{name}": value for name, value in entry.items()}
+    return found
+
+
+# ---- the command line
+
+
+def test_an_unknown_flag_ends_with_code_2_and_offers_the_nearest(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--data", "d", "--run", "r", "--bach", "3"])
+    assert ended.value.code == 2
+    shown = capsys.readouterr()
+    assert "--batch" in shown.out + shown.err
+
+
+def test_a_wrong_yaml_file_is_told_in_one_sentence(tmp_path, capsys):
+    (tmp_path / "run.yaml").write_text("bach: 3")
+    with pytest.raises(SystemExit) as ended:
+        main(["--config", str(tmp_path / "run.yaml"), "--data", "d", "--run", "r"])
+    assert ended.value.code == 2
+    assert sentence(capsys).endswith("run.yaml: unknown key 'bach'; did you mean 'batch'?")
+
+
+def test_a_value_out_of_range_is_told_by_its_flag(drawn_folder, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--data", str(drawn_folder), "--run", str(tmp_path / "run"), "--loss.penalty-weight", "-1"])
+    assert ended.value.code == 2
+    assert "--loss.penalty-weight is -1" in sentence(capsys)
+
+
+def test_missing_data_are_told_in_one_sentence(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--data", str(tmp_path / "nowhere"), "--run", str(tmp_path / "run")])
+    assert ended.value.code == 2
+    assert "nowhere is no folder of shards" in sentence(capsys)
+
+
+def test_dry_run_shows_the_plan_and_writes_nothing(tiny_config, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--config", written(tiny_config, tmp_path), "--dry-run"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    assert "latent_dim: 8" in shown
+    for network in ("encoder", "generator", "latent_critic", "image_critic", "all"):
+        assert re.search(rf"^{network} +[\d,]+ parameters$", shown, re.MULTILINE)
+    assert "pictures per process and batch 8" in shown
+    assert "train: 168 samples in 8 shards" in shown
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
+@pytest.mark.parametrize(("flag", "value", "present"), [("resolution", "64", "48"), ("channels", "3", "1")])
+def test_a_shape_that_the_data_have_not_is_one_sentence(flag, value, present, drawn_folder, tmp_path, capsys):
+    arguments = ["--data", str(drawn_folder), "--run", str(tmp_path / "run"), f"--model.{flag}", value]
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    told = sentence(capsys)
+    assert f"--model.{flag} is {value}" in told
+    assert f"have {present}" in told
+    assert not (tmp_path / "run").exists()
+
+
+# ---- whole runs
+
+
+@pytest.fixture(scope="module")
+def finished(drawn_folder, tiny_model, tmp_path_factory) -> Config:
+    """A run from beginning to end, of 24 steps."""
+    clock = ClockConfig(total_kimg=0.192, tick_kimg=0.048, snapshot_kimg=0.096, state_kimg=0.096)
+    config = Config(
+        data=drawn_folder,
+        run=tmp_path_factory.mktemp("finished") / "run",
+        batch=8,
+        critic_steps=2,
+        grid_faces=2,
+        shuffle_window=64,
+        model=tiny_model,
+        stream=StreamConfig(workers=0),
+        clock=clock,
+    )
+    assert run(config) == 0
+    return config
+
+
+def test_a_run_leaves_snapshots_grids_states_stats_and_curves(finished):
+    names = sorted(path.name for path in finished.run.iterdir())
+    assert names == [
+        "grids",
+        "snapshot-000000.096.safetensors",
+        "snapshot-000000.192.safetensors",
+        "state-000000.096",
+        "state-000000.192",
+        "stats.jsonl",
+        "tensorboard",
+    ]
+    grids = sorted((finished.run / "grids").iterdir())
+    assert [path.name for path in grids] == ["grid-000000.096.png", "grid-000000.192.png"]
+    with Image.open(grids[0]) as grid:
+        assert grid.size == (8 * 52 - 4, 2 * 52 - 4)  # two faces and their seven expressions
+    lines = [json.loads(line) for line in (finished.run / "stats.jsonl").read_text().splitlines()]
+    assert [line["kimg"] for line in lines] == [0.048, 0.096, 0.144, 0.192]
+    assert all("critic/loss" in line and "autoencoder/loss" in line for line in lines)
+
+
+def test_curves_and_grids_are_in_tensorboard(finished):
+    board = EventAccumulator(str(finished.run / "tensorboard")).Reload()
+    assert [event.step for event in board.Scalars("autoencoder/reconstruction_l1")] == [48, 96, 144, 192]
+    assert [event.step for event in board.Images("grid")] == [96, 192]
+
+
+def test_a_snapshot_of_a_run_is_the_average_of_its_state(finished):
+    snapshot = load_snapshot(finished.run)
+    assert snapshot.kimg == 0.192
+    assert snapshot.metadata["data"]["train"]["happy"] == 24
+    found = tensors(finished.run)
+    for name, value in found.items():
+        if name.startswith("average/"):
+            assert torch.equal(value, found[name.replace("average/", "snapshot/")])
+
+
+def test_training_moved_every_weight_that_matters(finished):
+    found = tensors(finished.run)
+    start = Networks(finished.model, finished.seed).state_dict()
+    unmoved = [name for name, value in start.items() if torch.equal(value, found[f"networks/{name}"])]
+    # A constant added to all scores changes neither a gap nor a slope.
+    assert unmoved == ["latent_critic.layers.4.bias", "image_critic.to_score.bias"]
+
+
+def test_the_same_command_again_on_a_finished_run_changes_nothing(finished, capsys):
+    before = {path: path.read_bytes() for path in finished.run.glob("s*/*")} | {
+        path: path.read_bytes() for path in finished.run.glob("s*") if path.is_file()
+    }
+    assert run(finished) == 0
+    assert {path: path.read_bytes() for path in before} == before
+    shown = capsys.readouterr().out
+    assert f"goes on from {finished.run / 'state-000000.192'}" in shown
+    assert "finished at 0.192 kimg" in shown
+
+
+def test_a_run_interrupted_twice_ends_with_the_same_bits(finished, tmp_path):
+    again = dataclasses.replace(finished, run=tmp_path / "run", stream=StreamConfig(workers=1))
+    for total_kimg in (0.104, 0.136, 0.192):  # 13 and 17 steps: within a cycle of 3
+        assert run(with_total(again, total_kimg)) == 0
+    expected, found = tensors(finished.run), tensors(again.run)
+    assert expected.keys() == found.keys()
+    assert [name for name, value in expected.items() if not torch.equal(value, found[name])] == []
+
+
+def test_a_run_through_the_decoded_cache_ends_with_the_same_bits(finished, tmp_path):
+    stream = StreamConfig(workers=0, cache=tmp_path / "cache")
+    assert run(dataclasses.replace(finished, run=tmp_path / "run", stream=stream)) == 0
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+    expected, found = tensors(finished.run), tensors(tmp_path / "run")
+    assert [name for name, value in expected.items() if not torch.equal(value, found[name])] == []
+
+
+def test_stats_of_steps_taken_again_are_not_told_twice(finished, tmp_path):
+    config = with_total(dataclasses.replace(finished, run=tmp_path / "run"), 0.096)
+    assert run(config) == 0
+    with (config.run / "stats.jsonl").open("a") as stats:  # as a killed run leaves it
+        stats.write('{"kimg": 0.144, "critic/loss": 1.0}\n{"kimg": 0.1')
+    assert run(with_total(config, 0.192)) == 0
+    kimg = [json.loads(line)["kimg"] for line in (config.run / "stats.jsonl").read_text().splitlines()]
+    assert kimg == [0.048, 0.096, 0.144, 0.192]
+
+
+def test_another_config_for_a_begun_run_is_refused_in_one_sentence(finished, capsys):
+    assert run(finished, "--optimiser.critic-rate", "1e-3") == 2
+    assert "optimiser.critic_rate was 0.0002 and is 0.001" in sentence(capsys)
+
+
+def test_a_run_folder_that_cannot_be_written_is_one_sentence(tiny_config, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    assert run(tiny_config, "--run", str(tmp_path / "file" / "run")) == 2
+    assert "cannot write to the folder" in sentence(capsys)
+
+
+def test_classes_without_samples_are_warned_of(tiny_config, tmp_path, capsys):
+    source = draw(DrawnOptions(train_identities=4, valid_identities=1, test_identities=0))
+    source.samples = [
+        dataclasses.replace(sample, label=-1) if sample.label == 2 else sample for sample in source.samples
+    ]
+    build(source, tmp_path / "fearless", workers=1)
+    config = with_total(dataclasses.replace(tiny_config, data=tmp_path / "fearless"), 0.024)
+    assert run(config) == 0
+    shown = capsys.readouterr().out
+    assert "warning: " in shown
+    assert "no training sample of afraid: " in shown
+
+
+# ---- signals
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_a_state_and_says_how_to_go_on(tiny_config, tmp_path, capsys, number, code):
+    config = with_total(tiny_config, 1000.0, stream=StreamConfig(workers=1))
+    script = str(REPOSITORY / "fes" / "train.py")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(REPOSITORY),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    with subprocess.Popen(
+        [sys.executable, script, "--config", written(config, tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        begun = [process.stdout.readline() for _ in range(2)]  # "begins ...", and the first tick
+        assert "images/s" in begun[1]
+        os.killpg(process.pid, number)  # as a terminal or a scheduler does: to the readers as well
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (code, "")
+    assert "and saved; the same command goes on from there" in out
+    (last, *_) = reversed(list_states(config.run))
+    step = json.loads((last / "state.json").read_text())["step"]
+    assert run(with_total(config, (step + 1) * config.batch / 1000)) == 0
+    assert f"goes on from {last}" in capsys.readouterr().out

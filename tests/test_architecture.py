@@ -1,0 +1,150 @@
+"""What may know what, read from the source: imports run one way, and each library has its place."""
+
+import ast
+import importlib.metadata
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted([*ROOT.glob("fes/*.py"), *ROOT.glob("shards/*.py")])
+
+LAYERS = (
+    {"errors", "expressions", "batch", "draws", "losses"},
+    {"config", "files", "pictures"},
+    {"clock", "networks", "stream"},
+    {"ema", "objectives", "plan"},
+    {"meters", "snapshot", "state", "judge", "arguments"},
+    {"trainer", "runtime", "report", "synthesizer"},
+    {"evaluation", "recorder"},
+    {"cli", "train"},
+)
+"""The modules of fes from the ground up; each imports from the layers below its own alone."""
+
+PLACES = {
+    "accelerate": {"fes/runtime.py"},
+    "deepspeed": {"fes/runtime.py"},
+    "torch.distributed": {"fes/runtime.py"},
+    "webdataset": {"fes/stream.py", *(f"shards/{path.name}" for path in ROOT.glob("shards/*.py"))},
+    "rich": {"fes/report.py", "fes/cli.py", "shards/cli.py", "shards/show.py"},
+    "tensorboard": {"fes/report.py"},
+    "torch.utils.tensorboard": {"fes/report.py"},
+    "yaml": {"fes/config.py", "fes/plan.py"},
+}
+"""Where alone a library may be used."""
+
+MATHEMATICS = ("networks", "losses", "objectives", "trainer", "draws", "ema", "meters")
+NOT_MATHEMATICS = {"fes.runtime", "fes.report", "fes.snapshot", "fes.state", "rich", "accelerate", "tyro"}
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def dotted(node: ast.expr) -> str:
+    """`a.b.c` for an attribute of an attribute of a name; else what of it can be told."""
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else "?"
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Dotted names that a file imports, anywhere in it: `from a import b` gives `a` and `a.b`."""
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name_of(path)} line {node.lineno} imports relatively"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def uses(path: Path) -> set[str]:
+    """What a file imports, and the dotted names in its code."""
+    names = {dotted(node) for node in ast.walk(tree_of(path)) if isinstance(node, ast.Attribute)}
+    return names | set(imports(path))
+
+
+def modules(path: Path, package: str) -> set[str]:
+    """The modules of a package of ours that a file imports."""
+    found = {name.split(".")[1] for name in imports(path) if name.startswith(f"{package}.")}
+    return {name for name in found if (ROOT / package / f"{name}.py").exists()}
+
+
+def test_every_module_of_fes_has_a_layer():
+    layered = [name for layer in LAYERS for name in layer]
+    assert sorted(layered) == sorted(path.stem for path in ROOT.glob("fes/*.py") if path.stem != "__init__")
+
+
+@pytest.mark.parametrize("height", range(len(LAYERS)))
+def test_imports_run_one_way(height):
+    below = set().union(*LAYERS[:height])
+    for name in LAYERS[height]:
+        assert modules(ROOT / "fes" / f"{name}.py", "fes") <= below, name
+
+
+def test_shards_know_only_the_ground_of_fes():
+    known = {name for path in ROOT.glob("shards/*.py") for name in modules(path, "fes")}
+    assert known <= {"errors", "expressions"}
+
+
+@pytest.mark.parametrize("library", PLACES)
+def test_a_library_is_used_in_its_place_alone(library):
+    users = {
+        name_of(path)
+        for path in SOURCES
+        if any(name == library or name.startswith(f"{library}.") for name in uses(path))
+    }
+    assert users <= PLACES[library]
+
+
+@pytest.mark.parametrize("name", MATHEMATICS)
+def test_the_mathematics_know_nothing_of_files_terminals_and_ranks_even_through_others(name):
+    reached, waiting = set(), [f"fes.{name}"]
+    while waiting:
+        module = waiting.pop()
+        if module in reached:
+            continue
+        reached.add(module)
+        path = ROOT / f"{module.replace('.', '/')}.py"
+        if path.exists():
+            waiting += [part for each in imports(path) for part in (each, each.split(".")[0])]
+    assert reached & NOT_MATHEMATICS == set()
+
+
+def test_no_file_of_fes_bears_the_name_of_another_module():
+    """A script that is run by its path has its own folder first on sys.path: a namesake would hide others."""
+    others = sys.stdlib_module_names | importlib.metadata.packages_distributions().keys()
+    ours = {path.stem for path in ROOT.glob("fes/*.py")} - {"__init__"}
+    assert ours & others == set()
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_no_file_is_longer_than_300_lines(path):
+    assert len(path.read_text().splitlines()) <= 300
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_no_file_loads_what_can_run_code(path):
+    calls = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
+    for call in calls:
+        name = dotted(call.func)
+        arguments = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+        assert not name.startswith(("pickle.", "marshal.", "shelve.", "joblib.")), name
+        assert name not in ("yaml.load", "yaml.unsafe_load", "eval", "exec"), name
+        if name == "torch.load":
+            assert arguments.get("weights_only") == "True"
+        assert arguments.get("allow_pickle", "False") == "False"
+    assert {"pickle.load", "pickle.loads", "torch.load"} & set(imports(path)) == set()
+
+
+def test_every_file_begins_by_saying_what_it_is():
+    assert [name_of(path) for path in SOURCES if not ast.get_docstring(tree_of(path))] == []
