@@ -16,7 +16,7 @@ from rich.progress import Progress
 from fes.errors import InputError, nearest, told_in_one_sentence
 from fes.evaluation import evaluate, held_out
 from fes.expressions import EXPRESSIONS, expression_label
-from fes.files import write_file
+from fes.files import make_folder, write_file
 from fes.judge import JudgeConfig, load_judge, new_judge, save_judge, train_judge
 from fes.pictures import as_image, write_picture
 from fes.snapshot import load_snapshot
@@ -61,10 +61,11 @@ class JudgeTrain:
     def run(self) -> None:
         self.training.check()
         index = ShardIndex.load(self.data)
+        split = index.split(held_out(index))
+        make_folder(self.out.parent)
         judge = new_judge(index.resolution, index.channels, self.training.seed)
         with _progress("judge") as progress:
             train_judge(judge, index.split("train"), self.training, progress)
-        split = index.split(held_out(index))
         accuracy = judge.accuracy(split)
         save_judge(self.out, judge, self.training, accuracy, index.fingerprint)
         print(f"wrote {self.out}: right on {accuracy:.4f} of {split.samples:,} held-out pictures")

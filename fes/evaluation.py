@@ -48,7 +48,8 @@ def evaluate(snapshot: Snapshot, judge: Judge, index: ShardIndex, faces: int) ->
         scale where the whole range of a pixel is 1.
 
     Raises:
-        InputError: the judge reads pictures of another shape than the snapshot's or the data's.
+        InputError: the judge reads pictures of another shape than the snapshot's or the data's, or the
+            held-out pictures have no labels.
     """
     judge.check_shape(index.resolution, index.channels)
     judge.check_shape(snapshot.model.resolution, snapshot.model.channels)
@@ -56,6 +57,9 @@ def evaluate(snapshot: Snapshot, judge: Judge, index: ShardIndex, faces: int) ->
     positions = spread(split, faces)
     source = torch.from_numpy(np.stack([split.image(p) for p in positions]))
     label = torch.from_numpy(split.labels[positions])
+    known = label != UNLABELLED
+    if not known.any():
+        raise InputError(f"the held-out pictures in {index.folder} have no labels to compare with")
     drawn = torch.stack(
         [
             synthesize(snapshot.encoder, snapshot.generator, source, torch.full_like(label, target))
@@ -65,7 +69,6 @@ def evaluate(snapshot: Snapshot, judge: Judge, index: ShardIndex, faces: int) ->
     )  # [faces, classes, channels, height, width]
     read = rearrange(judge.read(rearrange(drawn, "f e c h w -> (f e) c h w")), "(f e) -> f e", f=len(drawn))
     right = (read == torch.arange(len(EXPRESSIONS))).float()
-    known = label != UNLABELLED
     results: dict[str, Any] = {
         "kimg": snapshot.kimg,
         "faces": len(positions),

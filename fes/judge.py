@@ -31,7 +31,7 @@ _FEATURES = (16, 32, 64, 128)
 class JudgeConfig:
     """How to train a judge."""
 
-    kimg: float = 40.0
+    kimg: float = 300.0
     """Thousands of real pictures to see."""
     batch: int = 64
     """Pictures per batch."""
@@ -45,6 +45,13 @@ class JudgeConfig:
         for flag, value in (("--kimg", self.kimg), ("--batch", self.batch), ("--rate", self.rate)):
             if not (math.isfinite(value) and value > 0):
                 raise InputError(f"{flag} is {value}: it must be a positive number")
+        if self.steps < 1:
+            raise InputError(f"--kimg is {self.kimg}: it must be at least one batch, {self.batch / 1000}")
+
+    @property
+    def steps(self) -> int:
+        """Batches to train on."""
+        return round(self.kimg * 1000 / self.batch)
 
 
 class Judge(nn.Module):
@@ -97,8 +104,13 @@ def train_judge(
 
     Args:
         progress: called with the number of batches done, and of all.
+
+    Raises:
+        InputError: no picture has a label.
     """
-    steps = round(config.kimg * 1000 / config.batch)
+    if (samples.labels == UNLABELLED).all():
+        raise InputError("the training pictures have no labels: a judge cannot learn from them")
+    steps = config.steps
     optimiser = torch.optim.Adam(judge.parameters(), config.rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.rate, total_steps=steps + 1)
     stream = Stream(samples, seed=config.seed, batch=config.batch, window=16384)

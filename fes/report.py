@@ -28,7 +28,8 @@ class Report:
         self._total = total_kimg
         self._kimg = start_kimg
         self._stats = _open_stats(run / STATS_NAME, start_kimg)
-        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=round(start_kimg * 1000))
+        # What was told up to the start stands; TensorBoard drops the purged step itself, too.
+        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=round(start_kimg * 1000) + 1)
         self._console = Console(file=sys.stdout)
         self._progress = Progress(
             TextColumn("{task.fields[kimg]}"), BarColumn(None), TextColumn("{task.fields[rate]}"), expand=True

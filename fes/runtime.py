@@ -65,7 +65,10 @@ class Runtime:
 
     def __init__(self) -> None:
         _refuse_missing_gpus()
-        self._accelerator = Accelerator()
+        try:
+            self._accelerator = Accelerator()
+        except ValueError as error:  # fp16 on a CPU, say
+            raise InputError(f"the launch profile does not fit this machine: {error}") from None
         _refuse_unsupported(self._accelerator)
         self.rank, self.ranks = self._accelerator.process_index, self._accelerator.num_processes
         self.device = self._accelerator.device

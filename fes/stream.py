@@ -102,11 +102,15 @@ class Stream(Dataset[Batch]):
         )
 
     def batches(self, start: int, workers: int = 0) -> Iterator[Batch]:
-        """The batches of steps `start`, `start` + 1, ... without end; `workers` processes read ahead.
+        """The batches of steps `start`, `start` + 1, ... without end.
+
+        Args:
+            workers: processes that read ahead, though never more than there are cores.
 
         Raises:
             InputError: a member of a shard cannot be read, as `Samples.image` says it.
         """
+        workers = min(workers, len(os.sched_getaffinity(0)))
         loader = DataLoader(
             _Told(self),
             batch_size=None,
