@@ -64,9 +64,9 @@ class LossConfig:
 class OptimiserConfig:
     """Adam, for both players."""
 
-    critic_rate: float = 2e-4
+    critic_rate: float = 5e-4
     """Learning rate of the two critics."""
-    autoencoder_rate: float = 2e-4
+    autoencoder_rate: float = 5e-4
     """Learning rate of encoder and generator."""
     beta1: float = 0.0
     """Decay of the mean of the gradients; WGAN-GP wants none."""

@@ -9,6 +9,8 @@ where unlabelled, which is a condition of its own. No network uses batch statist
 never depends on its neighbours, so neither does it on how a batch is split over processes.
 """
 
+from collections.abc import Callable
+
 import torch
 from einops import rearrange
 from torch import Tensor, nn
@@ -99,10 +101,11 @@ class ConditionalNorm(nn.Module):
         return torch.addcmul(shift, self.norm(x), scale)
 
 
-class Encoder(nn.Module):
-    """Picture -> z_posterior [batch, latent_dim]: the person, without the expression."""
+class Downsampler(nn.Module):
+    """Picture -> features [batch, size] at the coarsest resolution, flattened."""
 
-    def __init__(self, model: ModelConfig) -> None:
+    def __init__(self, model: ModelConfig, norm: Callable[[int], nn.Module]) -> None:
+        """`norm` makes what stands between a block's convolution and its unit, for so many features."""
         super().__init__()
         resolution, channels = _resolved(model)
         self.from_image = _downsample(channels, features_at(resolution // 2, model))
@@ -110,17 +113,28 @@ class Encoder(nn.Module):
         for at in reversed(block_resolutions(resolution)):
             read, write = features_at(at, model), features_at(at // 2, model)
             self.blocks[f"block{at}"] = nn.Sequential(
-                _downsample(read, write), _norm(write), nn.LeakyReLU(_SLOPE)
+                _downsample(read, write), norm(write), nn.LeakyReLU(_SLOPE)
             )
-        base = coarsest(resolution)
-        self.to_code = nn.Linear(features_at(base, model) * base**2, model.latent_dim)
-        _initialise(self)
+        self.size = features_at(coarsest(resolution), model) * coarsest(resolution) ** 2
 
     def forward(self, x: Tensor) -> Tensor:
         h = functional.leaky_relu(self.from_image(x), _SLOPE)
         for block in self.blocks.values():
             h = block(h)
-        return self.to_code(h.flatten(1))
+        return h.flatten(1)
+
+
+class Encoder(nn.Module):
+    """Picture -> z_posterior [batch, latent_dim]: the person, without the expression."""
+
+    def __init__(self, model: ModelConfig) -> None:
+        super().__init__()
+        self.features = Downsampler(model, _norm)
+        self.to_code = nn.Linear(self.features.size, model.latent_dim)
+        _initialise(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.to_code(self.features(x))
 
 
 class GeneratorBlock(nn.Module):
@@ -189,23 +203,14 @@ class ImageCritic(nn.Module):
 
     def __init__(self, model: ModelConfig) -> None:
         super().__init__()
-        resolution, channels = _resolved(model)
-        self.from_image = _downsample(channels, features_at(resolution // 2, model))
-        self.blocks = nn.ModuleDict()
-        for at in reversed(block_resolutions(resolution)):
-            read, write = features_at(at, model), features_at(at // 2, model)
-            self.blocks[f"block{at}"] = nn.Sequential(_downsample(read, write), nn.LeakyReLU(_SLOPE))
-        flat = features_at(coarsest(resolution), model) * coarsest(resolution) ** 2
-        self.to_score = nn.Linear(flat, 1)
-        self.class_weight = nn.Embedding(len(EXPRESSIONS) + 1, flat)
+        self.features = Downsampler(model, nn.Identity)
+        self.to_score = nn.Linear(self.features.size, 1)
+        self.class_weight = nn.Embedding(len(EXPRESSIONS) + 1, self.features.size)
         _initialise(self)
-        nn.init.normal_(self.class_weight.weight, std=flat**-0.5)
+        nn.init.normal_(self.class_weight.weight, std=self.features.size**-0.5)
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
-        h = functional.leaky_relu(self.from_image(x), _SLOPE)
-        for block in self.blocks.values():
-            h = block(h)
-        h = h.flatten(1)
+        h = self.features(x)
         return self.to_score(h).squeeze(1) + (h * self.class_weight(condition(label))).sum(1)
 
 

@@ -8,7 +8,7 @@ if [ ! -e "$data/index.json" ]; then
     fes-shards build drawn --out "$data"
 fi
 accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no \
-    fes/train.py --config demo.yaml --data "$data" --run "$run"
+    fes/train.py --config recipes/demo.yaml --data "$data" --run "$run"
 if [ ! -e "$run/judge.safetensors" ]; then
     fes judge train --data "$data" --out "$run/judge.safetensors" --kimg 10
 fi

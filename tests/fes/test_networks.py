@@ -61,7 +61,7 @@ def test_networks_for_48_and_96_pixels_share_all_blocks_but_the_finest(tiny_mode
     small, large = (network(at(tiny_model, r)).state_dict() for r in (48, 96))
     new = {name for name in large if name not in small}
     assert new
-    assert all(name.startswith("blocks.block48.") for name in new)
+    assert all("blocks.block48." in name for name in new)
     assert all(large[name].shape == value.shape for name, value in small.items())
 
 
