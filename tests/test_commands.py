@@ -1,0 +1,79 @@
+"""The commands of the README, as a user types them, on a small data set and a tiny network."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+REPOSITORY = Path(__file__).parents[1]
+TINY = """
+batch: 16
+critic_steps: 2
+grid_faces: 2
+model: {latent_dim: 8, max_features: 32, min_features: 8, latent_critic_features: 16}
+stream: {workers: 1}
+clock: {total_kimg: 0.48, tick_kimg: 0.1, snapshot_kimg: 10, state_kimg: 10}
+"""
+
+
+def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs `python -m ...` in the repository's folder."""
+    return subprocess.run(
+        [sys.executable, "-m", *words],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, drawn_folder: Path) -> list[str]:
+    """What follows `accelerate launch ...` for a run of seconds in `tmp_path/run`."""
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    settings = {"--config": tmp_path / "tiny.yaml", "--data": drawn_folder, "--run": tmp_path / "run"}
+    return ["fes/train.py", *(str(word) for pair in settings.items() for word in pair)]
+
+
+def test_from_shards_to_seven_expressions(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    data, run, sheet = (str(tmp_path / name) for name in ("data", "run", "sheet.png"))
+    people = ["--train-identities", "8", "--valid-identities", "1", "--test-identities", "1"]
+    train = ["fes/train.py", "--config", str(tmp_path / "tiny.yaml"), "--data", data, "--run", run]
+    face = str(tmp_path / "face.png")
+    Image.new("RGB", (120, 100), "grey").save(face)
+    for words in (
+        ["shards", "build", "drawn", "--out", data, *people],
+        ["shards", "verify", data],
+        ["accelerate.commands.launch", *train],
+        ["fes.cli", "synthesize", "--weights", run, "--image", face, "--out", sheet],
+    ):
+        done = command(*words)
+        assert done.returncode == 0, done.stderr
+    with Image.open(sheet) as image:
+        assert image.width > 7 * 144
+
+
+def test_the_cpu_profile_starts_two_processes_that_share_each_batch(tiny: list[str], tmp_path: Path) -> None:
+    profile = ["--config_file", "launch/cpu.yaml"]
+    launch = ["accelerate.commands.launch", *profile, *tiny]
+    shown = command(*launch, "--dry-run", ACCELERATE_USE_CPU="true")
+    assert "processes 2, pictures per process and batch 8" in shown.stdout, shown.stderr
+    done = command(*launch, ACCELERATE_USE_CPU="true")
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (tmp_path / "run").glob("state-*")] == ["state-000000.480"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="asks for GPUs that are not there")
+def test_a_profile_for_gpus_that_are_not_there_is_told_once_what_to_run_instead(tiny: list[str]) -> None:
+    profile = ["--config_file", "accelerate_config.yaml", "--num_processes", "2"]
+    done = command("accelerate.commands.launch", *profile, *tiny)
+    assert done.returncode != 0
+    assert done.stderr.count("train.py: the launcher started 2 processes, and this machine has 0 GPUs") == 1
+    assert "launch fes/train.py ...' on what there is" in done.stderr
