@@ -14,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from fes.batch import Batch
 from fes.draws import Noise
 from fes.errors import InputError
+from fes.machine import cores
 from fes.objectives import Measurements
 
 _STOP_POLL = 8
@@ -75,7 +76,7 @@ class Runtime:
         self.is_main = self._accelerator.is_main_process
         self.is_first_here = self._accelerator.is_local_main_process
         self._signal: int | None = None
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // _ranks_here()))
+        torch.set_num_threads(max(1, cores() // _ranks_here()))
 
     def player(self, objective: nn.Module, optimiser: torch.optim.Optimizer) -> Player:
         """Wraps an objective, on this rank's device already, for gradients averaged over ranks."""

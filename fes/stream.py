@@ -21,6 +21,7 @@ from fes.batch import Batch
 from fes.draws import numpy_rng
 from fes.errors import InputError
 from fes.files import remove_if_there
+from fes.machine import cores
 
 
 class Samples(Protocol):
@@ -110,7 +111,7 @@ class Stream(Dataset[Batch]):
         Raises:
             InputError: a member of a shard cannot be read, as `Samples.image` says it.
         """
-        workers = min(workers, len(os.sched_getaffinity(0)))
+        workers = min(workers, cores())
         loader = DataLoader(
             _Told(self),
             batch_size=None,

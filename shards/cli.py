@@ -12,6 +12,7 @@ import tyro
 from rich.console import Console
 
 from fes.errors import InputError, nearest, told_in_one_sentence
+from fes.machine import cores
 from shards.documents import read_document
 from shards.drawn import DrawnOptions, draw
 from shards.fer2013 import Duplicates, read_fer2013
@@ -19,7 +20,7 @@ from shards.index import ShardIndex
 from shards.schema import REPORT_NAME, Source
 from shards.show import Meter, save_contact_sheet, summary
 from shards.verify import verify
-from shards.writer import build, check_numbers, cores, prepare
+from shards.writer import build, check_numbers, prepare
 
 PROGRAM = "fes-shards"
 STOPPED = 130  # what a shell gives a program that Ctrl-C ended

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import re
 import signal
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import numpy as np
 
 from fes.errors import InputError
 from fes.expressions import EXPRESSIONS
+from fes.machine import cores
 from shards.archive import Plan, write_atomically, write_shard
 from shards.documents import to_text
 from shards.report import class_counts, report_of
@@ -81,11 +81,6 @@ def build(
         write_atomically(out / REPORT_NAME, to_text(report_of(source)).encode())
         write_atomically(out / INDEX_NAME, to_text(index).encode())
     return index
-
-
-def cores() -> int:
-    """The number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def plan_shards(source: Source, *, seed: int, samples_per_shard: int) -> list[Plan]:

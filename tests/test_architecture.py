@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = sorted([*ROOT.glob("fes/*.py"), *ROOT.glob("shards/*.py")])
 
 LAYERS = (
-    {"errors", "expressions", "batch", "draws", "losses"},
+    {"errors", "expressions", "machine", "batch", "draws", "losses"},
     {"config", "files", "pictures"},
     {"clock", "networks", "stream"},
     {"ema", "objectives", "plan"},
@@ -93,7 +93,7 @@ def test_imports_run_one_way(height):
 
 def test_shards_know_only_the_ground_of_fes():
     known = {name for path in ROOT.glob("shards/*.py") for name in modules(path, "fes")}
-    assert known <= {"errors", "expressions"}
+    assert known <= {"errors", "expressions", "machine"}
 
 
 @pytest.mark.parametrize("library", PLACES)
