@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The whole path, small: drawn faces -> shards -> training -> measurements and a picture.
-# Usage: demo.sh DATA RUN. Run again, it goes on where it stopped.
+# Usage: bash recipes/demo.sh DATA RUN, from the project's folder. Run again, it goes on where it stopped.
 set -euo pipefail
 data=$1 run=$2
 

@@ -9,6 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
+from fes.arguments import parse
+
 REPOSITORY = Path(__file__).parents[1]
 TINY = """
 batch: 16
@@ -31,6 +33,12 @@ def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
         timeout=300,
         check=False,
     )
+
+
+@pytest.mark.parametrize("recipe", sorted(REPOSITORY.glob("recipes/*.yaml")), ids=lambda path: path.stem)
+def test_a_recipe_is_a_config_that_can_be_trained(recipe: Path) -> None:
+    config, _ = parse(["--config", str(recipe), "--data", "data", "--run", "run"])
+    assert config.critic_steps == 2
 
 
 @pytest.fixture
