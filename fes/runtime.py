@@ -96,13 +96,15 @@ class Runtime:
         self._accelerator.wait_for_everyone()
 
     def catch_signals(self) -> None:
-        """From now on Ctrl-C and SIGTERM ask the run to stop at the next step; a second one insists."""
+        """From now on Ctrl-C and SIGTERM ask the run to stop soon; on one rank a second Ctrl-C insists."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._note)
 
     def _note(self, number: int, _: FrameType | None) -> None:
+        # The same wish may come twice: from a terminal or a scheduler, and passed on by the launcher.
         self._signal = number
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        if number == signal.SIGINT and self.ranks == 1:
+            signal.signal(number, signal.default_int_handler)
 
     def stopping(self, step: int) -> bool:
         """Whether any rank was asked to stop; the same answer on all ranks, asked at every step."""

@@ -1,6 +1,7 @@
 """The commands of the README, as a user types them, on a small data set and a tiny network."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -85,3 +86,25 @@ def test_a_profile_for_gpus_that_are_not_there_is_told_once_what_to_run_instead(
     assert done.returncode != 0
     assert done.stderr.count("train.py: the launcher started 2 processes, and this machine has 0 GPUs") == 1
     assert "launch fes/train.py ...' on what there is" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_launcher_and_its_ranks_saves_a_state_to_go_on_from(
+    tiny: list[str], tmp_path: Path, number: signal.Signals
+) -> None:
+    words = ["--config_file", "launch/cpu.yaml", *tiny, "--clock.total-kimg", "1000"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "accelerate.commands.launch", *words],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "ACCELERATE_USE_CPU": "true"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as launcher:
+        told = iter(launcher.stdout)
+        assert any("kimg 0.1" in line for line in told)
+        os.killpg(launcher.pid, number)
+        rest = "".join(told)
+    assert "saved; the same command goes on from there" in rest
+    assert len(list((tmp_path / "run").glob("state-*"))) == 1
