@@ -68,13 +68,13 @@ def evaluate(snapshot: Snapshot, judge: Judge, index: ShardIndex, faces: int) ->
         dim=1,
     )  # [faces, classes, channels, height, width]
     read = rearrange(judge.read(rearrange(drawn, "f e c h w -> (f e) c h w")), "(f e) -> f e", f=len(drawn))
-    right = (read == torch.arange(len(EXPRESSIONS))).float()
+    right = (read == torch.arange(len(EXPRESSIONS))).double()
     results: dict[str, Any] = {
         "kimg": snapshot.kimg,
         "faces": len(positions),
         "expression_accuracy": right.mean().item(),
         "expression_accuracy_by_class": dict(zip(EXPRESSIONS, right.mean(0).tolist(), strict=True)),
-        "judge_accuracy": (judge.read(source) == label)[known].float().mean().item(),
+        "judge_accuracy": (judge.read(source) == label)[known].double().mean().item(),
         "reconstruction_l1": _error(drawn[known, label[known]], source[known]),
     }
     if index.source == "drawn":
@@ -94,4 +94,4 @@ def _truth(split: Split, positions: list[int]) -> Tensor:
 
 
 def _error(a: Tensor, b: Tensor) -> float:
-    return (a.float() - b.float()).abs().mean().item() / 255
+    return (a.double() - b.double()).abs().mean().item() / 255

@@ -1,7 +1,10 @@
-"""Writes one shard: a tar, and the record of where each of its members lies."""
+"""Writes one shard: a tar, and the record of where each of its members lies.
+
+The bytes are those of `webdataset.TarWriter`, and a test holds them to it. It is not used itself: it takes
+0.15 ms a sample and 2.5 s to import, with torch, which together double the time to build FER2013.
+"""
 
 import hashlib
-import io
 import os
 import tarfile
 import zlib
@@ -11,10 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from shards.documents import one_line
-from shards.schema import DETAILS, IMAGE, LABEL, MODE, MODIFIED, OWNER, Sample, Source, sample_key
-
-Places = dict[str, list[int]]
-"""By "offset", "size" and "crc32": a number for each sample."""
+from shards.schema import DETAILS, IMAGE, LABEL, MODE, MODIFIED, OWNER, Source, sample_key
 
 
 @dataclass(frozen=True)
@@ -46,38 +46,32 @@ def write_shard(source: Source, out: Path, plan: Plan) -> dict[str, object]:
     }
 
 
-def pack(source: Source, plan: Plan) -> tuple[bytes, list[int], Places, Places]:
+def pack(source: Source, plan: Plan) -> tuple[bytes, list[int], dict, dict]:
     """The shard's bytes, its labels, and where its pictures and details lie in those bytes."""
-    # Imported here because it imports torch, for which looking at shards need not wait.
-    from webdataset import TarWriter
-
+    archive = bytearray()
     labels: list[int] = []
-    places: dict[str, Places] = {
-        kind: {"offset": [], "size": [], "crc32": []} for kind in (LABEL, DETAILS, IMAGE)
-    }
-    archive = io.BytesIO()
+    places = {kind: {"offset": [], "size": [], "crc32": []} for kind in (LABEL, DETAILS, IMAGE)}
     pictures = source.encode(plan.positions.tolist())
-    with TarWriter(archive, OWNER, OWNER, MODE, encoder=False, mtime=MODIFIED) as writer:
-        for at, (position, picture) in enumerate(zip(plan.positions, pictures, strict=True), plan.first):
-            sample = source.samples[position]
-            labels.append(sample.label)
-            members = dict(zip(places, _contents(sample, picture), strict=True))
-            _note(places, members, writer.tarstream.offset)
-            writer.write({"__key__": sample_key(plan.split, at), **members})
-    return archive.getvalue(), labels, places[IMAGE], places[DETAILS]
+    for at, (position, picture) in enumerate(zip(plan.positions, pictures, strict=True), plan.first):
+        sample, key = source.samples[position], sample_key(plan.split, at)
+        labels.append(sample.label)
+        contents = (str(sample.label).encode(), one_line(sample.details).encode(), picture)
+        for (kind, place), data in zip(places.items(), contents, strict=True):
+            archive += _header(f"{key}.{kind}", len(data))
+            place["offset"].append(len(archive))
+            place["size"].append(len(data))
+            place["crc32"].append(zlib.crc32(data))
+            archive += data + bytes(-len(data) % tarfile.BLOCKSIZE)
+    archive += bytes(2 * tarfile.BLOCKSIZE)
+    archive += bytes(-len(archive) % tarfile.RECORDSIZE)
+    return bytes(archive), labels, places[IMAGE], places[DETAILS]
 
 
-def _contents(sample: Sample, picture: bytes) -> tuple[bytes, bytes, bytes]:
-    return str(sample.label).encode(), one_line(sample.details).encode(), picture
-
-
-def _note(places: dict[str, Places], members: dict[str, bytes], offset: int) -> None:
-    """Adds where the members of a sample that begins at `offset` will lie: in the order of their names."""
-    for kind, data in sorted(members.items()):
-        places[kind]["offset"].append(offset + tarfile.BLOCKSIZE)
-        places[kind]["size"].append(len(data))
-        places[kind]["crc32"].append(zlib.crc32(data))
-        offset += tarfile.BLOCKSIZE + len(data) + -len(data) % tarfile.BLOCKSIZE
+def _header(name: str, size: int) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode, member.mtime = size, MODE, MODIFIED
+    member.uname = member.gname = OWNER
+    return member.tobuf(tarfile.USTAR_FORMAT)
 
 
 def write_atomically(path: Path, contents: bytes) -> None:

@@ -107,7 +107,7 @@ def test_plain_webdataset_reads_every_sample_as_the_index_does(drawn_folder: Pat
 
 
 @UNCLOSED
-def test_a_shard_has_the_bytes_that_webdataset_writes_from_what_it_reads(drawn_folder: Path) -> None:
+def test_a_shard_has_the_bytes_that_webdataset_would_write(drawn_folder: Path) -> None:
     path = sorted(drawn_folder.glob("*.tar"))[0]
     buffer = io.BytesIO()
     with webdataset.TarWriter(buffer, OWNER, OWNER, MODE, encoder=False, mtime=0) as writer:
