@@ -232,7 +232,7 @@ def test_stats_of_steps_taken_again_are_not_told_twice(finished, tmp_path):
 
 def test_another_config_for_a_begun_run_is_refused_in_one_sentence(finished, capsys):
     assert run(finished, "--optimiser.critic-rate", "1e-3") == 2
-    assert "optimiser.critic_rate was 0.0002 and is 0.001" in sentence(capsys)
+    assert f"optimiser.critic_rate was {finished.optimiser.critic_rate} and is 0.001" in sentence(capsys)
 
 
 def test_a_run_folder_that_cannot_be_written_is_one_sentence(tiny_config, tmp_path, capsys):
