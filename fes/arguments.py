@@ -8,6 +8,7 @@ from pathlib import Path
 
 import tyro
 
+from fes.commandline import check_words
 from fes.config import Config, check, from_tree, read_yaml
 from fes.errors import InputError
 from shards.index import ShardIndex
@@ -27,9 +28,10 @@ def parse(arguments: Sequence[str]) -> tuple[Config, bool]:
     """The config that a command line asks for, checked, and whether it is a dry run.
 
     Raises:
-        InputError: a yaml file or a value in it that cannot be used.
-        SystemExit: with code 2 and the nearest name, an unknown flag.
+        InputError: an unknown flag, or a yaml file or a value that cannot be used.
+        SystemExit: with code 2, a flag that is missing or whose value does not parse.
     """
+    check_words(arguments, Arguments, prefixed=True)
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument("--config", type=Path)
     file = early.parse_known_args(arguments)[0].config

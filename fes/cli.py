@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ import tyro
 from rich.console import Console
 from rich.progress import Progress
 
+from fes.commandline import check_words
 from fes.errors import InputError, nearest, told_in_one_sentence
 from fes.evaluation import evaluate, held_out
 from fes.expressions import EXPRESSIONS, expression_label
@@ -135,6 +136,11 @@ Command = (
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Judge, tyro.conf.subcommand("judge")]
 )
+COMMANDS = {
+    "synthesize": Synthesize,
+    "evaluate": Evaluate,
+    "judge": {"train": JudgeTrain, "test": JudgeTest},
+}
 
 
 def _label(name: str) -> int:
@@ -161,11 +167,12 @@ def _progress(name: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """The command line of `fes`."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     with told_in_one_sentence("fes"):
-        command = tyro.cli(Command, args=sys.argv[1:] if arguments is None else arguments, prog="fes")
-        command.run()
+        check_words(arguments, COMMANDS)
+        tyro.cli(Command, args=arguments, prog="fes").run()
 
 
 if __name__ == "__main__":

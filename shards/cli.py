@@ -4,14 +4,15 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 from rich.console import Console
 
-from fes.errors import InputError, nearest, told_in_one_sentence
+from fes.commandline import check_words
+from fes.errors import told_in_one_sentence
 from fes.machine import cores
 from shards.documents import read_document
 from shards.drawn import DrawnOptions, draw
@@ -170,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and exits: 0 done, 1 faults found, 2 input that cannot be used, 130 stopped."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     with told_in_one_sentence(PROGRAM):
-        _check_words(arguments)
+        check_words(arguments, COMMANDS)
         command = tyro.cli(Command, prog=PROGRAM, args=arguments, description=__doc__, config=STYLE)
         try:
             raise SystemExit(command.run())
@@ -180,25 +181,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except BrokenPipeError:  # as in `fes-shards show DIR | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(0) from None
-
-
-def _check_words(arguments: Sequence[str]) -> None:
-    """Offers the nearest name for a command or flag that does not exist; tyro names missing ones first."""
-    level = COMMANDS
-    for at, word in enumerate(arguments):
-        if not isinstance(level, dict) or word.startswith("-"):
-            break
-        if word not in level:
-            raise InputError(f"there is no command '{' '.join(arguments[: at + 1])}'{nearest(word, level)}")
-        level = level[word]
-    if isinstance(level, dict):
-        return
-    options = [entry.name.replace("_", "-") for entry in fields(level) if entry.name != "folder"]
-    flags = [f"--{option}" for option in [*options, "help"]]
-    for argument in arguments:
-        flag = argument.partition("=")[0].replace("_", "-")
-        if flag.startswith("--") and flag not in flags:
-            raise InputError(f"there is no flag {flag}{nearest(flag, flags)}")
 
 
 def _print_summary(folder: Path) -> ShardIndex:

@@ -14,7 +14,7 @@ SOURCES = sorted([*ROOT.glob("fes/*.py"), *ROOT.glob("shards/*.py")])
 
 LAYERS = (
     {"errors", "expressions", "machine", "batch", "draws", "losses"},
-    {"config", "files", "pictures"},
+    {"config", "files", "pictures", "commandline"},
     {"clock", "networks", "stream"},
     {"ema", "objectives", "plan"},
     {"meters", "snapshot", "state", "judge", "arguments"},
@@ -93,7 +93,7 @@ def test_imports_run_one_way(height):
 
 def test_shards_know_only_the_ground_of_fes():
     known = {name for path in ROOT.glob("shards/*.py") for name in modules(path, "fes")}
-    assert known <= {"errors", "expressions", "machine"}
+    assert known <= {"errors", "expressions", "machine", "commandline"}
 
 
 @pytest.mark.parametrize("library", PLACES)

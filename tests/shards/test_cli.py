@@ -127,7 +127,7 @@ def test_bad_input_is_told_in_one_sentence_with_exit_code_2(
         (["build", "fer2013", "--sorce", "x"], "no flag --sorce; did you mean '--source'?"),
         (["build", "drawn", "--out", "x", "--train_identites=3"], "did you mean '--train-identities'?"),
         (["build", "drawn", "--overwrit"], "did you mean '--overwrite'?"),
-        (["verify", "x", "--grid", "y"], "no flag --grid; choose from --help"),
+        (["verify", "x", "--grid", "y"], "no flag --grid; --help lists them all"),
         (["verfy", "x"], "no command 'verfy'; did you mean 'verify'?"),
         (["build", "fer2012", "--out", "x"], "no command 'build fer2012'; did you mean 'fer2013'?"),
     ],

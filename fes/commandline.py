@@ -1,0 +1,65 @@
+"""What the command lines share: a misspelt word is told in one sentence, with the nearest right one.
+
+tyro names missing flags before unknown ones, so that `--sorce x` reads as a lack of `--source`.
+"""
+
+import dataclasses
+import difflib
+import typing
+from collections.abc import Mapping, Sequence
+
+from fes.errors import InputError, nearest
+
+Commands = type | Mapping[str, "Commands"]
+"""A dataclass whose fields are the flags, or commands by name."""
+
+
+def check_words(arguments: Sequence[str], commands: Commands, prefixed: bool = False) -> None:
+    """Looks for words that mean nothing, before anything else is made of a command line.
+
+    Args:
+        prefixed: whether the flags of a nested dataclass bear its field's name, as `--model.latent-dim`.
+
+    Raises:
+        InputError: a command or a flag that does not exist, with the nearest one that does.
+    """
+    for at, word in enumerate(arguments):
+        if isinstance(commands, type) or word.startswith("-"):
+            break
+        if word not in commands:
+            raise InputError(
+                f"there is no command '{' '.join(arguments[: at + 1])}'{nearest(word, commands)}"
+            )
+        commands = commands[word]
+    if isinstance(commands, type):
+        _check_flags(arguments, ["--help", *_flags(commands, prefixed)])
+
+
+def _flags(kind: type, prefixed: bool, prefix: str = "--") -> list[str]:
+    flags = []
+    hints = typing.get_type_hints(kind)
+    for spec in dataclasses.fields(kind):
+        name = prefix + spec.name.replace("_", "-")
+        if dataclasses.is_dataclass(hints[spec.name]):
+            flags += _flags(hints[spec.name], prefixed, f"{name}." if prefixed else prefix)
+        else:
+            flags.append(name)
+    return flags
+
+
+def _check_flags(arguments: Sequence[str], flags: Sequence[str]) -> None:
+    for argument in arguments:
+        flag = argument.partition("=")[0].replace("_", "-")
+        if flag.startswith("--") and flag not in flags:
+            alike, likest = max((_likeness(flag, known), known) for known in flags)
+            hint = f"did you mean '{likest}'? " if alike >= 0.5 else ""
+            raise InputError(f"there is no flag {flag}; {hint}--help lists them all")
+
+
+def _likeness(flag: str, known: str) -> float:
+    """How alike two flags are, in 0..1: as a whole, in their last part, or as its beginning."""
+    flag, known = flag.strip("-"), known.strip("-")
+    last = known.rpartition(".")[2]
+    if flag and last.startswith(flag):
+        return 1.0
+    return max(difflib.SequenceMatcher(None, flag, other).ratio() for other in (known, last))

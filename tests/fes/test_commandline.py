@@ -1,0 +1,60 @@
+"""Misspelt words on a command line."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from fes.commandline import check_words
+from fes.errors import InputError
+
+
+@dataclass
+class Inner:
+    deep_value: int = 0
+
+
+@dataclass
+class Outer:
+    plain: int = 0
+    inner: Inner = field(default_factory=Inner)
+
+
+COMMANDS = {"run": Outer, "group": {"first": Inner, "second": Inner}}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "--plain", "3", "--deep-value=4", "--deep_value", "5"],
+        ["group", "first", "--deep-value", "-1"],
+        ["--help"],
+        ["run", "--help"],
+        ["group"],
+        [],
+    ],
+)
+def test_words_that_mean_something_pass(words):
+    check_words(words, COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["rnu"], r"there is no command 'rnu'; did you mean 'run'\?"),
+        (["group", "frist"], r"there is no command 'group frist'; did you mean 'first'\?"),
+        (["run", "--plian", "3"], r"there is no flag --plian; did you mean '--plain'\?"),
+        (
+            ["run", "--inner.deep-value", "3"],
+            "there is no flag --inner.deep-value; did you mean '--deep-value'",
+        ),
+    ],
+)
+def test_a_word_that_means_nothing_is_told_with_the_nearest(words, told):
+    with pytest.raises(InputError, match=told):
+        check_words(words, COMMANDS)
+
+
+def test_flags_of_nested_settings_bear_their_names_where_they_should():
+    check_words(["--plain", "1", "--inner.deep-value", "2"], Outer, prefixed=True)
+    with pytest.raises(InputError, match=r"did you mean '--inner.deep-value'"):
+        check_words(["--deep-value", "2"], Outer, prefixed=True)
