@@ -22,14 +22,15 @@ from torch import nn
 
 from fes.batch import Batch
 from fes.config import LossConfig, ModelConfig
+from fes.decoded import DecodedSplit, decode_to
 from fes.draws import Noise, noise
 from fes.networks import Networks
 from fes.objectives import AutoencoderObjective, CriticObjective
-from fes.stream import DecodedSplit, Stream, decode_to
+from fes.stream import Stream
 from shards.drawn import DrawnOptions, draw
 from shards.faces import draw_identities, render
 from shards.index import ShardIndex
-from shards.writer import build
+from shards.writer import BuildOptions, build
 
 RESULTS = Path(__file__).parent / "results" / "speed.jsonl"
 
@@ -64,12 +65,12 @@ def images_per_second(part: Callable[[int], object], images: int, options: Optio
 
 def measure(options: Options, folder: Path) -> dict[str, float]:
     """Pictures per second of each part."""
-    build(draw(DrawnOptions(100, 0, 0, options.resolution)), folder / "shards", workers=1)
+    build(draw(DrawnOptions(100, 0, 0, options.resolution)), folder / "shards", BuildOptions(workers=1))
     train = ShardIndex.load(folder / "shards").split("train")
     shape = (1, options.resolution, options.resolution)
     decode_to(folder / "decoded", train, shape)
     streams = {
-        name: Stream(samples, seed=0, batch=options.batch, window=16384)
+        name: Stream([samples], seed=0, batch=options.batch, window=16384)
         for name, samples in (
             ("reading shards", train),
             ("reading decoded pictures", DecodedSplit(train, folder / "decoded", shape)),

@@ -9,9 +9,9 @@ from pathlib import Path
 import tyro
 
 from fes.commandline import check_words
-from fes.config import Config, check, from_tree, read_yaml
-from fes.errors import InputError
-from shards.index import ShardIndex
+from fes.config import Config, check
+from fes.mixture import Mixture
+from fes.tree import from_tree, read_yaml
 
 
 @dataclass(frozen=True)
@@ -44,19 +44,14 @@ def parse(arguments: Sequence[str]) -> tuple[Config, bool]:
     return check(Config(**fields)), parsed.dry_run
 
 
-def resolve(config: Config, index: ShardIndex) -> Config:
+def resolve(config: Config, mixture: Mixture) -> Config:
     """The config with the resolution and the channels of the data where it leaves them open.
 
-    Raises:
-        InputError: it asks for others than the data have, or the data's cannot be learnt.
+    The places of the data stand in it without passwords: it is going to be shown and kept.
     """
     model = config.model
-    for name in ("resolution", "channels"):
-        asked, present = getattr(model, name), getattr(index, name)
-        if asked not in (None, present):
-            raise InputError(
-                f"--model.{name} is {asked}, and the pictures in {config.data} have {present}: "
-                "leave the flag out, or build shards that fit it"
-            )
-        model = dataclasses.replace(model, **{name: present})
-    return check(dataclasses.replace(config, model=model))
+    if model.resolution is None:
+        model = dataclasses.replace(model, resolution=mixture.resolution)
+    if model.channels is None:
+        model = dataclasses.replace(model, channels=mixture.channels)
+    return dataclasses.replace(config, data=mixture.place, model=model)

@@ -3,26 +3,25 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import tyro
-from rich.console import Console
-from rich.progress import Progress
 
 from fes.commandline import check_words
+from fes.config import StreamConfig, check_shape
 from fes.errors import InputError, nearest, told_in_one_sentence
-from fes.evaluation import evaluate, held_out
+from fes.evaluation import HELD_OUT, evaluate, held_out
 from fes.expressions import EXPRESSIONS, expression_label
 from fes.files import make_folder, write_file
 from fes.judge import JudgeConfig, load_judge, new_judge, save_judge, train_judge
+from fes.mixture import Mixture, open_index
 from fes.pictures import as_image, write_picture
+from fes.report import progress
 from fes.snapshot import load_snapshot
 from fes.synthesizer import Synthesizer
-from shards.index import ShardIndex
 
 
 @dataclass(frozen=True)
@@ -51,25 +50,33 @@ class Synthesize:
 
 @dataclass(frozen=True)
 class JudgeTrain:
-    """Train a judge on the real pictures of a training split."""
+    """Train a judge on the real pictures of training splits."""
 
-    data: Path
-    """Folder of shards."""
+    data: str
+    """Folder or address of shards; or several with weights, as train.py takes them."""
     out: Path
     """Where to write the judge (.safetensors)."""
+    resolution: int | None = None
+    """Height and width of the pictures it reads: those of the weights to judge. None: train.py's choice."""
+    channels: int | None = None
+    """1 for grey, 3 for RGB. None: train.py's choice."""
     training: tyro.conf.OmitArgPrefixes[JudgeConfig] = field(default_factory=JudgeConfig)
 
     def run(self) -> None:
         self.training.check()
-        index = ShardIndex.load(self.data)
-        split = index.split(held_out(index))
+        check_shape(self.resolution, self.channels)
+        mixture = Mixture.load(self.data, StreamConfig())
+        shape = self.resolution or mixture.resolution, self.channels or mixture.channels
+        held_out = mixture.held_out(HELD_OUT, *shape)
+        if not held_out:
+            raise InputError(f"{mixture.place} has no test or valid split to test a judge on")
         make_folder(self.out.parent)
-        judge = new_judge(index.resolution, index.channels, self.training.seed)
-        with _progress("judge") as progress:
-            train_judge(judge, index.split("train"), self.training, progress)
-        accuracy = judge.accuracy(split)
-        save_judge(self.out, judge, self.training, accuracy, index.fingerprint)
-        print(f"wrote {self.out}: right on {accuracy:.4f} of {split.samples:,} held-out pictures")
+        judge = new_judge(*shape, self.training.seed)
+        with progress("judge") as tell:
+            train_judge(judge, mixture.parts(*shape), mixture.weights, self.training, tell)
+        accuracy, samples = judge.accuracy(held_out), sum(split.samples for split in held_out)
+        save_judge(self.out, judge, self.training, accuracy, mixture.fingerprint)
+        print(f"wrote {self.out}: right on {accuracy:.4f} of {samples:,} held-out pictures")
 
 
 @dataclass(frozen=True)
@@ -78,14 +85,13 @@ class JudgeTest:
 
     judge: Path
     """A judge made by 'fes judge train'."""
-    data: Path
-    """Folder of shards whose test split (else valid) is read."""
+    data: str
+    """Folder or address of shards whose test split (else valid) is read."""
 
     def run(self) -> None:
-        judge, index = load_judge(self.judge), ShardIndex.load(self.data)
-        judge.check_shape(index.resolution, index.channels)
-        split = index.split(held_out(index))
-        print(f"right on {judge.accuracy(split):.4f} of {split.samples:,} pictures")
+        judge, index = load_judge(self.judge), open_index(self.data, StreamConfig())
+        split = index.split(held_out(index)).sized(judge.resolution, judge.channels)
+        print(f"right on {judge.accuracy([split]):.4f} of {split.samples:,} pictures")
 
 
 @dataclass(frozen=True)
@@ -107,8 +113,8 @@ class Evaluate:
 
     weights: Path
     """A snapshot-*.safetensors, or the folder of a run: its newest snapshot."""
-    data: Path
-    """Folder of shards whose test split (else valid) is used."""
+    data: str
+    """Folder or address of shards whose test split (else valid) is used."""
     judge: Path
     """A judge made by 'fes judge train'."""
     out: Path | None = None
@@ -119,11 +125,8 @@ class Evaluate:
     def run(self) -> None:
         if self.faces < 1:
             raise InputError(f"--faces is {self.faces}: it must be at least 1")
-        snapshot, judge, index = (
-            load_snapshot(self.weights),
-            load_judge(self.judge),
-            ShardIndex.load(self.data),
-        )
+        snapshot, judge = load_snapshot(self.weights), load_judge(self.judge)
+        index = open_index(self.data, StreamConfig())
         results = evaluate(snapshot, judge, index, self.faces)
         text = json.dumps(results, indent=2)
         if self.out:
@@ -148,23 +151,6 @@ def _label(name: str) -> int:
     if label is None:
         raise InputError(f"--to {name} is no expression{nearest(name, EXPRESSIONS)}")
     return label
-
-
-@contextmanager
-def _progress(name: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal; elsewhere a line at each tenth of the way."""
-    console = Console()
-    if not console.is_terminal:
-
-        def tell(done: int, total: int) -> None:
-            if done * 10 // total > (done - 1) * 10 // total:
-                print(f"{name}: {done}/{total}", flush=True)
-
-        yield tell
-        return
-    with Progress(console=console) as bar:
-        task = bar.add_task(name)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -5,19 +5,15 @@ the metadata of the weights. What the hardware decides (processes, precision, ba
 it belongs to the launcher and its profile.
 """
 
-import dataclasses
 import math
-import types
-import typing
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
-import yaml
+from fes.errors import InputError
 
-from fes.errors import InputError, nearest
-
-Tree = dict[str, typing.Any]
+BASES = 48, 64
+"""The networks can be built for pictures of these many pixels a side, doubled any number of times."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +21,10 @@ class ModelConfig:
     """Sizes of the four networks."""
 
     resolution: int | None = None
-    """Height and width of the pictures in pixels: 48 or 64 times a power of two. None: the data's own."""
+    """Height and width of the pictures in pixels: 48 or 64 times a power of two. None: the largest that
+    enlarges no picture."""
     channels: int | None = None
-    """1 for grey, 3 for RGB. None: the data's own."""
+    """1 for grey, 3 for RGB. None: RGB where all data are in colour, else grey."""
     latent_dim: int = 64
     """Length of the code z that stands for a person."""
     max_features: int = 256
@@ -82,6 +79,16 @@ class StreamConfig:
     """Processes per rank that read ahead; 0 reads in the trainer itself."""
     cache: Path | None = None
     """Folder for a file of decoded pictures that all ranks of a machine share. None: decode each time."""
+    on_bad_sample: Literal["fail", "skip"] = "fail"
+    """At a picture that cannot be read: end the run (fail), or count it and take another sample (skip)."""
+    most_bad_samples: int = 100
+    """The run ends once more than this many were skipped, by all ranks and since the command began."""
+    patience: float = 60.0
+    """Seconds without a batch after which each rank tells what it waits for; told again at twice that."""
+    shards: Path | None = None
+    """Folder for shards that are fetched from elsewhere. None: fes/shards in $XDG_CACHE_HOME or ~/.cache."""
+    shards_gb: float = 20.0
+    """What that folder may hold, in units of 10^9 bytes."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +110,9 @@ class ClockConfig:
 class Config:
     """A training run."""
 
-    data: Path
-    """Folder of shards, built by fes-shards."""
+    data: str
+    """Folder or address of shards, built by fes-shards; or several with the weights they are drawn with, 1
+    where none is given: `data/fer2013:0.5,data/tfd:0.3,https://host/celeba:0.2`."""
     run: Path
     """Folder for what the run produces. Where it holds a state, the run goes on from it."""
     seed: int = 0
@@ -142,6 +150,7 @@ def check(config: Config) -> Config:
         ("--model.latent-critic-features", config.model.latent_critic_features, 1),
         ("--shuffle-window", config.shuffle_window, 1),
         ("--stream.workers", config.stream.workers, 0),
+        ("--stream.most-bad-samples", config.stream.most_bad_samples, 0),
     ):
         if value < least:
             raise InputError(f"{flag} is {value}: it must be at least {least}")
@@ -152,13 +161,18 @@ def check(config: Config) -> Config:
     ):
         for key, value in vars(section).items():
             _check_number(f"--{prefix}{key}".replace("_", "-"), value)
-    _check_number("--ema-halflife-kimg", config.ema_halflife_kimg)
-    _check_shape(config.model)
+    for flag, value in (
+        ("--ema-halflife-kimg", config.ema_halflife_kimg),
+        ("--stream.patience", config.stream.patience),
+        ("--stream.shards-gb", config.stream.shards_gb),
+    ):
+        _check_number(flag, value)
+    check_shape(config.model.resolution, config.model.channels, "--model.")
     return config
 
 
 def _check_number(flag: str, value: float) -> None:
-    positive = flag.endswith(("-kimg", "-rate"))
+    positive = flag.endswith(("-kimg", "-rate", "-gb", ".patience"))
     if not math.isfinite(value) or value < 0 or (positive and value == 0):
         wanted = "a positive number" if positive else "a number that is not negative"
         raise InputError(f"{flag} is {value}: it must be {wanted}")
@@ -166,82 +180,17 @@ def _check_number(flag: str, value: float) -> None:
         raise InputError(f"{flag} is {value}: it must be below 1")
 
 
-def _check_shape(model: ModelConfig) -> None:
-    if model.channels not in (None, 1, 3):
-        raise InputError(f"--model.channels is {model.channels}: it must be 1 (grey) or 3 (RGB)")
-    if model.resolution is not None and not is_resolution(model.resolution):
+def check_shape(resolution: int | None, channels: int | None, prefix: str = "--") -> None:
+    """Raises `InputError` for pictures that no network reads; `prefix` begins the flags that it names."""
+    if channels not in (None, 1, 3):
+        raise InputError(f"{prefix}channels is {channels}: it must be 1 (grey) or 3 (RGB)")
+    if resolution is not None and not is_resolution(resolution):
         raise InputError(
-            f"--model.resolution is {model.resolution}: it must be 48 or 64 times a power of two "
+            f"{prefix}resolution is {resolution}: it must be 48 or 64 times a power of two "
             "(48, 64, 96, 128, 192, 256, ...)"
         )
 
 
 def is_resolution(value: int) -> bool:
     """Whether the networks can be built for pictures of this many pixels a side."""
-    return any(value >= base and value % base == 0 and (value // base).bit_count() == 1 for base in (48, 64))
-
-
-def to_tree(config: typing.Any) -> Tree:
-    """A config as nested dicts of plain values, for yaml, json and comparisons."""
-    return {
-        name: to_tree(value)
-        if dataclasses.is_dataclass(value)
-        else str(value)
-        if isinstance(value, Path)
-        else value
-        for name, value in vars(config).items()
-    }
-
-
-def from_tree(kind: type, tree: object, where: str, missing: object = dataclasses.MISSING) -> typing.Any:
-    """A config of dataclass `kind` from nested dicts, the inverse of `to_tree`.
-
-    Keys that are absent take their defaults; fields without one take `missing`.
-
-    Raises:
-        InputError: an unknown key (with the nearest right one) or a value of another type; `where`
-            (a file, say) begins the sentence.
-    """
-    if not isinstance(tree, Mapping):
-        raise InputError(f"{where}: expected keys and values, found {tree!r}")
-    hints = typing.get_type_hints(kind)
-    for key in tree:
-        if key not in hints:
-            raise InputError(f"{where}: unknown key '{key}'{nearest(str(key), hints)}")
-    values = {key: _convert(hints[key], value, f"{where}: {key}") for key, value in tree.items()}
-    if missing is not dataclasses.MISSING:
-        for spec in dataclasses.fields(kind):
-            if spec.default is spec.default_factory is dataclasses.MISSING:
-                values.setdefault(spec.name, missing)
-    return kind(**values)
-
-
-def _convert(hint: typing.Any, value: object, where: str) -> object:
-    if dataclasses.is_dataclass(hint):
-        return from_tree(hint, value, where)
-    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    if value is None and type(None) in options:
-        return None
-    wanted = next(option for option in options if option is not type(None))
-    # yaml 1.1 reads 2e-4 as text: only 2.0e-4 is a number to it.
-    accepted = {Path: str, float: (int, float, str)}.get(wanted, wanted)
-    try:
-        if isinstance(value, accepted) and not isinstance(value, bool):
-            return wanted(value)
-    except ValueError:
-        pass
-    raise InputError(f"{where} is {value!r}: it must be of type {wanted.__name__}")
-
-
-def read_yaml(path: Path) -> Tree:
-    """The contents of a yaml file of settings; an empty file is an empty tree.
-
-    Raises:
-        InputError: no such file, or not yaml.
-    """
-    try:
-        return yaml.safe_load(path.read_text()) or {}
-    except OSError as error:
-        raise InputError(f"cannot read the config {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid yaml: {' '.join(str(error).split())}") from None
+    return any(value >= base and value % base == 0 and (value // base).bit_count() == 1 for base in BASES)

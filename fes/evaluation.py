@@ -17,6 +17,10 @@ from fes.snapshot import Snapshot
 from fes.synthesizer import synthesize
 from shards.faces import render
 from shards.index import ShardIndex, Split
+from shards.pictures import decode_picture, encode_picture
+
+HELD_OUT = "test", "valid"
+"""Splits to evaluate on, the first that there is."""
 
 
 def held_out(index: ShardIndex) -> str:
@@ -25,10 +29,10 @@ def held_out(index: ShardIndex) -> str:
     Raises:
         InputError: there is neither.
     """
-    for name in ("test", "valid"):
+    for name in HELD_OUT:
         if name in index.splits:
             return name
-    raise InputError(f"{index.folder} has no test or valid split to evaluate on")
+    raise InputError(f"{index.place} has no test or valid split to evaluate on")
 
 
 def spread(split: Split, faces: int) -> list[int]:
@@ -48,18 +52,18 @@ def evaluate(snapshot: Snapshot, judge: Judge, index: ShardIndex, faces: int) ->
         scale where the whole range of a pixel is 1.
 
     Raises:
-        InputError: the judge reads pictures of another shape than the snapshot's or the data's, or the
-            held-out pictures have no labels.
+        InputError: the judge reads pictures of another shape than the snapshot's, or the held-out pictures
+            have no labels.
     """
-    judge.check_shape(index.resolution, index.channels)
-    judge.check_shape(snapshot.model.resolution, snapshot.model.channels)
-    split = index.split(held_out(index))
+    resolution, channels = snapshot.model.resolution, snapshot.model.channels
+    judge.check_shape(resolution, channels)
+    split = index.split(held_out(index)).sized(resolution, channels)
     positions = spread(split, faces)
     source = torch.from_numpy(np.stack([split.image(p) for p in positions]))
     label = torch.from_numpy(split.labels[positions])
     known = label != UNLABELLED
     if not known.any():
-        raise InputError(f"the held-out pictures in {index.folder} have no labels to compare with")
+        raise InputError(f"the held-out pictures in {index.place} have no labels to compare with")
     drawn = torch.stack(
         [
             synthesize(snapshot.encoder, snapshot.generator, source, torch.full_like(label, target))
@@ -78,19 +82,21 @@ def evaluate(snapshot: Snapshot, judge: Judge, index: ShardIndex, faces: int) ->
         "reconstruction_l1": _error(drawn[known, label[known]], source[known]),
     }
     if index.source == "drawn":
-        truth = _truth(split, positions)
+        truth = _truth(index, split, positions)
         copies = repeat(source, "f c h w -> f e c h w", e=len(EXPRESSIONS))
         results |= {"truth_l1": _error(drawn, truth), "copy_l1": _error(copies, truth)}
     return results
 
 
-def _truth(split: Split, positions: list[int]) -> Tensor:
-    """The true pictures of drawn people: uint8 [faces, classes, channels, height, width]."""
+def _truth(index: ShardIndex, split: Split, positions: list[int]) -> Tensor:
+    """The true pictures of drawn people, as the data would hold them: uint8 [faces, classes, ...]."""
     people = np.array([split.details(p)["numbers"] for p in positions], dtype=np.float32)
     labels = np.tile(np.arange(len(EXPRESSIONS)), len(people))
     repeated = np.repeat(people, len(EXPRESSIONS), axis=0)
-    pictures = render(repeated, labels, split.resolution, split.channels)
-    return torch.from_numpy(rearrange(pictures, "(f e) h w c -> f e c h w", e=len(EXPRESSIONS)))
+    drawn = render(repeated, labels, index.resolution, index.channels)
+    files = map(encode_picture, drawn)
+    pictures = np.stack([decode_picture(file, split.resolution, split.channels) for file in files])
+    return torch.from_numpy(rearrange(pictures, "(f e) c h w -> f e c h w", e=len(EXPRESSIONS)))
 
 
 def _error(a: Tensor, b: Tensor) -> float:

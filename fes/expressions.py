@@ -10,11 +10,11 @@ UNLABELLED = -1
 ALIASES = {
     "angry": ("anger",),
     "disgusted": ("disgust",),
-    "afraid": ("fear", "fearful"),
-    "happy": ("happiness", "joy"),
+    "afraid": ("fear", "fearful", "scared", "frightened"),
+    "happy": ("happiness", "joy", "joyful"),
     "sad": ("sadness",),
     "surprised": ("surprise",),
-    "neutral": ("calm",),
+    "neutral": ("neutrality", "natural", "calm"),
 }
 
 

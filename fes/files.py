@@ -15,12 +15,13 @@ def make_folder(path: Path) -> None:
     Raises:
         InputError: it cannot be made or written.
     """
+    probe = path / f".writable-{os.getpid()}"
     try:
         path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".writable-{os.getpid()}"
         probe.write_bytes(b"?")
         probe.unlink()
     except OSError as error:
+        remove_if_there(probe)
         raise InputError(f"cannot write to the folder {path}: {error.strerror}") from None
 
 

@@ -6,7 +6,7 @@ networks it grades.
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,7 +21,8 @@ from fes.errors import InputError
 from fes.expressions import EXPRESSIONS, UNLABELLED
 from fes.files import write_file
 from fes.pictures import to_float
-from fes.stream import Samples, Stream
+from fes.reading import Samples
+from fes.stream import Stream
 
 FORMAT = "fes-judge-1"
 _FEATURES = (16, 32, 64, 128)
@@ -73,22 +74,31 @@ class Judge(nn.Module):
         """uint8 [batch, channels, height, width] -> the class it sees, int64 [batch]."""
         return torch.cat([self(to_float(part)).argmax(1) for part in image.split(256)])
 
+    @torch.inference_mode()
+    def probabilities(self, image: Tensor) -> Tensor:
+        """uint8 [batch, channels, height, width] -> the probability of each class, [batch, classes]."""
+        return self(to_float(image)).softmax(1)
+
     def check_shape(self, resolution: int, channels: int) -> None:
-        """Raises `InputError` unless the judge reads pictures of this shape."""
+        """Raises `InputError` unless the judge reads pictures of the shape that is drawn."""
         if (resolution, channels) != (self.resolution, self.channels):
             raise InputError(
-                f"the judge reads pictures of {self.resolution} px and {self.channels} channels, "
-                f"and these have {resolution} px and {channels}"
+                f"the judge reads pictures of {self.resolution} px and {self.channels} channels, and the "
+                f"weights draw {resolution} px and {channels}: 'fes judge train --resolution {resolution} "
+                f"--channels {channels}' makes a judge for them"
             )
 
-    def accuracy(self, samples: Samples) -> float:
-        """The share of right answers on labelled pictures."""
-        known = np.flatnonzero(samples.labels != UNLABELLED)
-        right = 0
-        for part in np.array_split(known, max(1, len(known) // 512)):
-            image = torch.from_numpy(np.stack([samples.image(int(p)) for p in part]))
-            right += int((self.read(image).numpy() == samples.labels[part]).sum())
-        return right / max(1, len(known))
+    def accuracy(self, parts: Sequence[Samples]) -> float:
+        """The share of right answers on the labelled pictures of all parts."""
+        right = labelled = 0
+        for samples in parts:
+            known = np.flatnonzero(samples.labels != UNLABELLED)
+            labelled += len(known)
+            for start in range(0, len(known), 512):
+                some = known[start : start + 512]
+                image = torch.from_numpy(np.stack([samples.image(int(p)) for p in some]))
+                right += int((self.read(image).numpy() == samples.labels[some]).sum())
+        return right / max(1, labelled)
 
 
 def _block(read: int, write: int) -> nn.Sequential:
@@ -98,25 +108,31 @@ def _block(read: int, write: int) -> nn.Sequential:
 
 
 def train_judge(
-    judge: Judge, samples: Samples, config: JudgeConfig, progress: Callable[[int, int], None]
+    judge: Judge,
+    parts: Sequence[Samples],
+    weights: Sequence[float],
+    config: JudgeConfig,
+    progress: Callable[[int, int], None],
 ) -> None:
     """Trains in place on labelled pictures; unlabelled ones are passed over.
 
     Args:
+        weights: how often each part is drawn from.
         progress: called with the number of batches done, and of all.
 
     Raises:
         InputError: no picture has a label.
     """
-    if (samples.labels == UNLABELLED).all():
+    taught = [at for at, samples in enumerate(parts) if (samples.labels != UNLABELLED).any()]
+    if not taught:
         raise InputError("the training pictures have no labels: a judge cannot learn from them")
     steps = config.steps
     optimiser = torch.optim.Adam(judge.parameters(), config.rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.rate, total_steps=steps + 1)
-    stream = Stream(samples, seed=config.seed, batch=config.batch, window=16384)
+    parts, weights = [parts[at] for at in taught], [weights[at] for at in taught]
+    stream = Stream(parts, weights=weights, seed=config.seed, batch=config.batch, window=16384)
     judge.train()
-    for step in range(steps):
-        batch = stream[step]
+    for step, batch in zip(range(steps), stream.batches(0), strict=False):
         loss = _error_where_labelled(judge(to_float(batch.image)), batch.label)
         loss.backward()
         optimiser.step()

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from einops import rearrange
-from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from fes.errors import InputError
+from shards.pictures import decode_picture, normalised
 
 _CAPTION = 18
 _GAP = 4
@@ -31,29 +32,20 @@ def to_uint8(x: Tensor) -> Tensor:
 def read_picture(path: Path, resolution: int, channels: int) -> np.ndarray:
     """A picture file, of any size, grey or colour -> uint8 [channels, resolution, resolution].
 
-    A picture that is not square is cut to its central square; rotation marks of cameras are obeyed.
+    It is read as those that are trained on: upright, and cut to its central square.
 
     Raises:
         InputError: no such file, or not a picture.
     """
     try:
-        with Image.open(path) as image:
-            image = _with_8_bits(ImageOps.exif_transpose(image))
-            image = image.convert("L" if channels == 1 else "RGB")
+        kept, _ = normalised(path.read_bytes())
+        return decode_picture(kept, resolution, channels)
     except FileNotFoundError:
         raise InputError(f"no picture at {path}") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
         raise InputError(f"{path} cannot be read as a picture: {error}") from None
-    image = ImageOps.fit(image, (resolution, resolution), Image.Resampling.LANCZOS)
-    array = np.asarray(image).reshape(resolution, resolution, channels)
-    return rearrange(array, "h w c -> c h w").copy()
-
-
-def _with_8_bits(image: Image.Image) -> Image.Image:
-    """Greys of 16 bits a pixel as 8: Pillow would turn all but the darkest into white."""
-    if not image.mode.startswith("I"):
-        return image
-    return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
 
 
 def as_image(picture: np.ndarray) -> Image.Image:

@@ -2,13 +2,16 @@
 
 import yaml
 
-from fes.config import Config, to_tree
+from fes.config import Config, ModelConfig
+from fes.expressions import EXPRESSIONS
+from fes.mixture import Mixture
 from fes.networks import Networks, parameter_count
 from fes.stream import share_of
+from fes.tree import to_tree
 from shards.index import ShardIndex
 
 
-def describe(config: Config, index: ShardIndex, ranks: int) -> str:
+def describe(config: Config, mixture: Mixture, ranks: int) -> str:
     """The resolved config, the size of each network, and what each rank reads.
 
     Raises:
@@ -21,16 +24,34 @@ def describe(config: Config, index: ShardIndex, ranks: int) -> str:
         lines.append(f"{name:<14}{parameter_count(network):>12,} parameters")
     lines.append(f"{'all':<14}{parameter_count(networks):>12,} parameters")
     lines += ["", f"processes {ranks}, pictures per process and batch {share.stop - share.start}"]
-    for name in index.splits:
-        split = index.split(name)
-        lines.append(f"{name}: {split.samples:,} samples in {len(split.shard_names)} shards")
-    lines += [f"warning: {warning}" for warning in warnings_about(index)]
+    for index, weight in zip(mixture.sets, mixture.weights, strict=True):
+        lines += ["", *_description(index, weight)]
+    warnings = [f"warning: {warning}" for warning in warnings_about(mixture, config.model)]
+    lines += ["", *warnings] if warnings else []
     return "\n".join(lines)
 
 
-def warnings_about(index: ShardIndex) -> list[str]:
-    """What can be trained on, but hardly as meant: a sentence each."""
-    empty = [name for name, count in index.counts("train").items() if count == 0 and name != "unlabelled"]
-    if not empty:
-        return []
-    return [f"{index.folder} has no training sample of {', '.join(empty)}: it cannot be learnt from nothing"]
+def _description(index: ShardIndex, weight: float) -> list[str]:
+    colour = "grey" if index.channels == 1 else "RGB"
+    lines = [f"{index.place}: {weight:.1%} of the pictures drawn, {index.resolution} px, {colour}"]
+    for name in index.splits:
+        split = index.split(name)
+        lines.append(f"{name}: {split.samples:,} samples in {len(split.shards)} shards")
+    return lines
+
+
+def warnings_about(mixture: Mixture, model: ModelConfig) -> list[str]:
+    """What can be trained on, but hardly as meant: a sentence each; `model` has resolution and channels."""
+    warnings = []
+    for index in mixture.sets:
+        if index.resolution < model.resolution:
+            sizes = f"{index.resolution} px and are enlarged to {model.resolution}"
+            warnings.append(f"pictures of {index.place} have {sizes}: that makes them larger, not sharper")
+        if index.channels < model.channels:
+            warnings.append(f"pictures of {index.place} are grey: as RGB their three channels are equal")
+    counts = mixture.counts("train")
+    empty = [name for name in EXPRESSIONS if counts[name] == 0]
+    if empty:
+        missing = f"{mixture.place} has no training sample of {', '.join(empty)}"
+        warnings.append(f"{missing}: it cannot be learnt from nothing")
+    return warnings

@@ -8,25 +8,36 @@ import torch
 from fes.clock import Clock
 from fes.config import Config
 from fes.ema import Ema
+from fes.errors import InputError
+from fes.mixture import Mixture
 from fes.pictures import sheet, write_picture
 from fes.plan import warnings_about
 from fes.report import Report
 from fes.runtime import Runtime
 from fes.snapshot import save_snapshot, snapshot_path
 from fes.state import Parts, save_state
+from fes.stream import Stream
 from fes.synthesizer import all_expressions
-from shards.index import ShardIndex
 
 
 class Recorder:
     """The trainer's hooks, on every rank; files and words come from the main one. A context manager."""
 
     def __init__(
-        self, config: Config, runtime: Runtime, parts: Parts, ema: Ema, index: ShardIndex, start: int
+        self,
+        config: Config,
+        runtime: Runtime,
+        parts: Parts,
+        ema: Ema,
+        mixture: Mixture,
+        stream: Stream,
+        start: int,
     ) -> None:
-        self.config, self.runtime, self.parts, self.ema, self.index = config, runtime, parts, ema, index
+        self.config, self.runtime, self.parts, self.ema = config, runtime, parts, ema
+        self.mixture, self.stream = mixture, stream
         self.clock = Clock.of(config)
-        self.faces = torch.from_numpy(grid_faces(index, config.grid_faces)).to(runtime.device)
+        faces = grid_faces(mixture, config.grid_faces, config.model.resolution, config.model.channels)
+        self.faces = torch.from_numpy(faces).to(runtime.device)
         self.report = None
         if runtime.is_main:
             self.report = Report(config.run, config.clock.total_kimg, self.clock.kimg(start))
@@ -34,7 +45,7 @@ class Recorder:
     def __enter__(self) -> "Recorder":
         if self.report:
             self.report.__enter__()
-        for warning in warnings_about(self.index):
+        for warning in warnings_about(self.mixture, self.config.model):
             self.say(f"warning: {warning}")
         return self
 
@@ -51,14 +62,25 @@ class Recorder:
         return self.runtime.stopping(step)
 
     def tick(self, step: int, measurements: dict[str, float]) -> None:
+        """Raises `InputError`, on all ranks alike, once too many samples were skipped."""
+        skips = self.runtime.gathered((self.stream.skipped, self.stream.last_skipped))
+        skipped = sum(count for count, _ in skips)
         if self.report:
-            self.report.tick(self.clock.kimg(step), measurements)
+            self.report.tick(self.clock.kimg(step), {**measurements, "data/skipped": skipped})
+        most = self.config.stream.most_bad_samples
+        if skipped > most:
+            self.state(step)
+            last = next(last for count, last in skips if count)
+            raise InputError(
+                f"{skipped} samples could not be read and were skipped, more than --stream.most-bad-samples "
+                f"{most} (the run is saved, the same command goes on); the last of them: {last}"
+            )
 
     def snapshot(self, step: int) -> None:
         if self.report:
             kimg = self.clock.kimg(step)
             path = snapshot_path(self.config.run, kimg)
-            save_snapshot(path, self.ema, self.config, kimg, data_summary(self.index))
+            save_snapshot(path, self.ema, self.config, kimg, self.mixture.summary())
             average = self.ema.average
             rows = all_expressions(average["encoder"], average["generator"], self.faces)
             grid = sheet(rows.cpu().numpy())
@@ -74,23 +96,23 @@ class Recorder:
                 step=step,
                 kimg=self.clock.kimg(step),
                 config=self.config,
-                fingerprint=self.index.fingerprint,
+                fingerprint=self.mixture.fingerprint,
             )
         self.runtime.wait()
 
 
-def data_summary(index: ShardIndex) -> dict[str, Any]:
-    """What a snapshot tells of the data it was trained on."""
-    return {
-        "source": index.source,
-        "fingerprint": index.fingerprint,
-        "train": index.counts("train"),
-    }
+def grid_faces(mixture: Mixture, count: int, resolution: int, channels: int) -> np.ndarray:
+    """Faces held out of training, where there are any: equally many of each set, evenly spread over it.
 
-
-def grid_faces(index: ShardIndex, count: int) -> np.ndarray:
-    """Held-out faces, evenly spread over their split: uint8 [count, channels, height, width]."""
-    held_out = next(name for name in ("valid", "test", "train") if name in index.splits)
-    split = index.split(held_out)
-    places = np.linspace(0, split.samples - 1, min(count, split.samples)).round().astype(int)
-    return np.stack([split.image(int(place)) for place in places])
+    Returns uint8 [at most `count`, channels, resolution, resolution].
+    """
+    splits = mixture.held_out(("valid", "test"), resolution, channels)
+    splits = splits or mixture.parts(resolution, channels)
+    shares = [len(range(turn, count, len(splits))) for turn in range(len(splits))]
+    return np.stack(
+        [
+            split.image(int(position))
+            for split, share in zip(splits, shares, strict=True)
+            for position in np.unique(np.linspace(0, split.samples - 1, share).round().astype(int))
+        ]
+    )

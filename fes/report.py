@@ -3,7 +3,7 @@
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from torch.utils.tensorboard import SummaryWriter
 
@@ -88,6 +88,8 @@ class Report:
         left = (self._total - kimg) * 1000 / rate
         at = f"kimg {kimg:.1f}/{self._total:g}"
         speed = f"{rate:.0f} images/s  eta {duration(left)}  wait {measurements['time/data_wait']:.0%}"
+        if skipped := measurements.get("data/skipped"):
+            speed += f"  skipped {skipped:,.0f}"
         if not self._console.is_terminal:
             terms = "  ".join(
                 f"{name} {value:.4g}" for name, value in measurements.items() if _is_measurement(name)
@@ -96,6 +98,33 @@ class Report:
             return
         self._progress.update(self._task, completed=kimg, kimg=at, rate=speed)
         self._live.update(Group(_table(measurements), self._progress))
+
+
+@contextlib.contextmanager
+def progress(name: str) -> Iterator[Callable[[int, int], None]]:
+    """Gives what to call with how much is done, and of how much: a bar on a terminal, elsewhere a line at
+    each tenth of the way."""
+    console = Console()
+    if not console.is_terminal:
+        told = -1
+
+        def tell(done: int, total: int) -> None:
+            nonlocal told
+            if done * 10 // total > told:
+                told = done * 10 // total
+                print(f"{name}: {done}/{total}", flush=True)
+
+        yield tell
+        return
+    with Progress(console=console) as bar:
+        tasks: list[TaskID] = []
+
+        def show(done: int, total: int) -> None:
+            if not tasks:
+                tasks.append(bar.add_task(name))
+            bar.update(tasks[0], completed=done, total=total)
+
+        yield show
 
 
 def duration(seconds: float) -> str:

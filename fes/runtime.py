@@ -4,10 +4,11 @@ import os
 import signal
 from collections.abc import Iterator
 from types import FrameType
+from typing import TypeVar
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType, DynamoBackend
+from accelerate.utils import DistributedType, DynamoBackend, gather_object
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -21,6 +22,8 @@ _STOP_POLL = 8
 """Steps between two agreements of several ranks on whether to stop: each waits for the slowest."""
 
 ON_CPU = "ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_machines 1 --num_processes"
+
+Value = TypeVar("Value")
 
 
 class Player:
@@ -90,6 +93,10 @@ class Runtime:
     def mean(self, value: Tensor) -> Tensor:
         """The mean of a tensor over ranks, on all of them."""
         return self._accelerator.reduce(value, "mean")
+
+    def gathered(self, value: Value) -> list[Value]:
+        """What each rank has, by rank, on all of them: of something small that pickles."""
+        return gather_object([value])
 
     def wait(self) -> None:
         """Until every rank is here."""

@@ -14,12 +14,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
-from fes.config import Config, ModelConfig, from_tree, to_tree
+from fes.config import Config, ModelConfig
 from fes.ema import Ema
 from fes.errors import InputError
 from fes.expressions import EXPRESSIONS
 from fes.files import write_file
 from fes.networks import Encoder, Generator
+from fes.tree import from_tree, to_tree
 
 FORMAT = "fes-snapshot-1"
 

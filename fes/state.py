@@ -18,9 +18,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import nn
 
-from fes.config import Config, Tree, to_tree
+from fes.config import Config
 from fes.errors import InputError
 from fes.files import write_folder
+from fes.tree import Tree, to_tree
 
 FORMAT = "fes-state-1"
 KEEP = 2
@@ -117,7 +118,10 @@ def _refuse_differences(path: Path, about: dict[str, Any], config: Config, finge
             "Take the same settings, or another --run folder"
         )
     if about["fingerprint"] != fingerprint:
-        raise InputError(f"the run goes on from {path}, which saw other data than --data {config.data}")
+        raise InputError(
+            f"the run goes on from {path}, which saw other data than --data {config.data}, or with other "
+            "weights. Take the same data, or another --run folder"
+        )
 
 
 def _flat(tree: Tree, prefix: str = "") -> dict[str, Any]:

@@ -1,144 +1,167 @@
-"""From the index to batches: which samples a step sees is a function of (seed, step) alone.
+"""From data sets to batches: which samples a step sees is a function of (seed, step) alone.
 
-The data set repeats without end: position p of the stream is place p mod n of epoch p div n, and batch
-k holds the positions from k * batch on. No sample is dropped at an epoch's end, and nothing about the
-order depends on ranks or workers, so there is no loader state to save.
+The data sets repeat without end, mixed by their weights: position p of the stream is a place in one set's
+order, and batch k holds the positions from k * batch on. No sample is dropped at an epoch's end, and nothing
+about the order depends on ranks or workers, so there is no loader state to save.
 """
 
+import contextlib
 import itertools
-import os
-import signal
-from collections.abc import Iterator
-from functools import lru_cache
-from pathlib import Path
-from typing import Protocol
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
 
+from fes.ahead import Note, Stall, read_ahead
 from fes.batch import Batch
-from fes.draws import numpy_rng
+from fes.draws import key, numpy_rng
 from fes.errors import InputError
-from fes.files import remove_if_there
-from fes.machine import cores
+from fes.mix import Mix
+from fes.order import Order
+from fes.reading import OnBadSample, Part, Samples
 
 
-class Samples(Protocol):
-    """A split of a data set, in the order on disk."""
-
-    samples: int
-    labels: np.ndarray
-    shard_starts: np.ndarray
-
-    def image(self, position: int) -> np.ndarray:
-        """uint8 [channels, height, width]."""
+def to_stderr(sentence: str) -> None:
+    """Prints a line."""
+    print(sentence, file=sys.stderr, flush=True)
 
 
-class Order:
-    """The order of a split's samples in every epoch: shards shuffled, then samples within windows.
+class Stream:
+    """Step -> this rank's share of that step's batch.
 
-    A window's permutation is made when a position falls in it: memory is that of a window and of the
-    list of shards, however large the data set.
+    While `batches` runs, `skipped` counts the samples of this rank's share that could not be read and
+    were replaced, and `last_skipped` is the sentence about the newest of them.
     """
 
-    def __init__(self, seed: int, shard_starts: np.ndarray, window: int) -> None:
-        """`shard_starts` int64 [shards + 1]: the first sample of each shard, and their number."""
-        self.seed, self.window = seed, window
-        self.starts, self.sizes = shard_starts[:-1], np.diff(shard_starts)
-        self.samples = int(shard_starts[-1])
-        self._shards = lru_cache(maxsize=2)(self._shards_of_epoch)
-        self._within = lru_cache(maxsize=4)(self._permutation_of_window)
-
-    def __getstate__(self) -> tuple[object, ...]:
-        return self.seed, np.append(self.starts, self.samples), self.window
-
-    def __setstate__(self, state: tuple[int, np.ndarray, int]) -> None:
-        self.__init__(*state)
-
-    def __call__(self, positions: np.ndarray) -> np.ndarray:
-        """Positions in the stream, int64 [n] -> samples in the order on disk, int64 [n]."""
-        epochs, places = np.divmod(positions, self.samples)
-        return np.array([self._sample(int(e), int(p)) for e, p in zip(epochs, places, strict=True)])
-
-    def _sample(self, epoch: int, place: int) -> int:
-        window, offset = divmod(place, self.window)
-        place = window * self.window + int(self._within(epoch, window)[offset])
-        shards, ends = self._shards(epoch)
-        turn = int(np.searchsorted(ends, place, side="right"))
-        shard = shards[turn]
-        return int(self.starts[shard] + place - (ends[turn] - self.sizes[shard]))
-
-    def _shards_of_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        shards = numpy_rng(self.seed, "shards", epoch).permutation(len(self.sizes))
-        return shards, np.cumsum(self.sizes[shards])
-
-    def _permutation_of_window(self, epoch: int, window: int) -> np.ndarray:
-        size = min(self.window, self.samples - window * self.window)
-        return numpy_rng(self.seed, "window", epoch, window).permutation(size)
-
-
-class Stream(Dataset[Batch]):
-    """Step -> this rank's share of that step's batch."""
-
     def __init__(
-        self, samples: Samples, *, seed: int, batch: int, window: int, rank: int = 0, ranks: int = 1
+        self,
+        parts: Sequence[Samples],
+        *,
+        weights: Sequence[float] | None = None,
+        seed: int,
+        batch: int,
+        window: int,
+        rank: int = 0,
+        ranks: int = 1,
+        on_bad_sample: OnBadSample = "fail",
     ) -> None:
-        """`batch` is the global batch, a multiple of `ranks`."""
-        self.samples, self.seed, self.batch = samples, seed, batch
-        self.order = Order(seed, samples.shard_starts, window)
+        """
+        Args:
+            parts: data sets with pictures of one shape.
+            weights: how often each is drawn from, in any unit; None: all the same.
+            batch: the global batch, a multiple of `ranks`.
+            window: how many samples of a data set are shuffled among each other.
+            on_bad_sample: what to do about a sample that cannot be read: raise InputError, or take the
+                next one of its data set's order that can.
+
+        Raises:
+            InputError: the weights make no sense, or `ranks` does not divide `batch`.
+        """
+        self.seed, self.batch, self.rank = seed, batch, rank
         self.share = share_of(batch, rank, ranks)
+        self.mix = Mix(seed, [1.0] * len(parts) if weights is None else weights)
+        self.parts = [
+            Part(samples, Order(_seed_of(seed, number), samples.shard_starts, window), on_bad_sample)
+            for number, samples in enumerate(parts)
+        ]
+        if len({(each.channels, each.resolution) for each in parts}) != 1:
+            raise ValueError("the pictures of the parts are not of one shape")
+        # On one rank samples and partners are the same set: each is read once.
+        most = batch if ranks == 1 else min(batch, 2 * len(range(batch)[self.share]))
+        self._room = most, parts[0].channels, parts[0].resolution, parts[0].resolution
+        self.skipped, self.last_skipped = 0, ""
 
     def __getitem__(self, step: int) -> Batch:
-        chosen = self.order(np.arange(step * self.batch, (step + 1) * self.batch))
-        partners = chosen[numpy_rng(self.seed, "partner", step).permutation(self.batch)]
-        chosen, partners = chosen[self.share], partners[self.share]
-        # On one rank samples and partners are the same set: each is decoded once.
-        images = {int(i): self.samples.image(int(i)) for i in np.union1d(chosen, partners)}
-        return Batch(
-            image=_stacked(images, chosen),
-            label=torch.from_numpy(self.samples.labels[chosen]),
-            partner_image=_stacked(images, partners),
-            partner_label=torch.from_numpy(self.samples.labels[partners]),
-        )
+        room = np.empty(self._room, np.uint8)
+        return self._batch(room, self._read(step, room, lambda part, shard: None), pinned=False)
 
-    def batches(self, start: int, workers: int = 0) -> Iterator[Batch]:
+    def batches(
+        self,
+        start: int,
+        workers: int = 0,
+        patience: float = 60.0,
+        say: Callable[[str], None] = to_stderr,
+    ) -> Iterator[Batch]:
         """The batches of steps `start`, `start` + 1, ... without end.
 
         Args:
             workers: processes that read ahead, though never more than there are cores.
+            patience: seconds without a batch after which `say` is called, in another thread, with a
+                sentence on which shard is waited for; and again at twice that, four times, ...
 
         Raises:
-            InputError: a member of a shard cannot be read, as `Samples.image` says it.
+            InputError: a sample cannot be read and none is to be skipped, too many in a row are bad, or a
+                process that reads ahead dies.
         """
-        workers = min(workers, cores())
-        loader = DataLoader(
-            _Told(self),
-            batch_size=None,
-            sampler=itertools.count(start),
-            num_workers=workers,
-            collate_fn=_unchanged,
-            worker_init_fn=_leave_signals_to_the_trainer,
-            pin_memory=torch.cuda.is_available(),
-            prefetch_factor=4 if workers else None,
+        self.skipped, self.last_skipped = 0, ""
+        tell = partial(self._tell, say)
+        return self._batches(
+            read_ahead(self._read, self._room, start, workers=workers, patience=patience, tell=tell)
         )
-        for batch in loader:
-            if isinstance(batch, InputError):
-                raise batch
-            yield batch
+
+    def _batches(self, arriving: Iterator[tuple[np.ndarray, "_Found"]]) -> Iterator[Batch]:
+        pinned = torch.cuda.is_available()
+        with contextlib.closing(arriving):
+            for room, found in arriving:
+                self.skipped += len(found.troubles)
+                self.last_skipped = found.troubles[-1] if found.troubles else self.last_skipped
+                yield self._batch(room, found, pinned)
+
+    def _read(self, step: int, room: np.ndarray, note: Note) -> "_Found":
+        """Puts the pictures of a step in `room`, those of each data set in one piece."""
+        parts, places = self.mix(np.arange(step * self.batch, (step + 1) * self.batch))
+        own = np.arange(self.batch)[self.share]
+        partners = numpy_rng(self.seed, "partner", step).permutation(self.batch)[self.share]
+        needed = np.union1d(own, partners)
+        needed = needed[np.argsort(parts[needed], kind="stable")]
+        rows = np.empty(self.batch, np.int64)
+        rows[needed] = np.arange(len(needed))
+        labels, troubles = self._read_parts(parts[needed], places[needed], room, note)
+        own_troubles = [troubles[row] for row in rows[own].tolist() if row in troubles] if troubles else []
+        return _Found(labels, rows[own], rows[partners], own_troubles)
+
+    def _read_parts(
+        self, parts: np.ndarray, places: np.ndarray, room: np.ndarray, note: Note
+    ) -> tuple[np.ndarray, dict[int, str]]:
+        """Reads samples that are sorted by their data set: their labels, and the troubles by their row."""
+        labels, troubles = np.empty(len(parts), np.int64), {}
+        ends = np.searchsorted(parts, np.arange(len(self.parts)), side="right").tolist()
+        for number, (begin, end) in enumerate(itertools.pairwise([0, *ends])):
+            if begin < end:
+                inside = slice(begin, end)
+                taken = self.parts[number].read(places[inside], room[inside], partial(note, number))
+                labels[inside] = taken.labels
+                troubles |= {begin + row: trouble for row, trouble in taken.troubles.items()}
+        return labels, troubles
+
+    def _batch(self, room: np.ndarray, found: "_Found", pinned: bool) -> Batch:
+        return Batch(
+            image=_chosen(room, found.own, torch.uint8, pinned),
+            label=_chosen(found.labels, found.own, torch.int64, pinned),
+            partner_image=_chosen(room, found.partners, torch.uint8, pinned),
+            partner_label=_chosen(found.labels, found.partners, torch.int64, pinned),
+        )
+
+    def _tell(self, say: Callable[[str], None], stall: Stall) -> None:
+        who = "it" if stall.worker is None else f"worker {stall.worker}"
+        what = "nothing"
+        if stall.reads is not None:
+            part, shard = stall.reads
+            what = self.parts[part].whereabouts(shard)
+        say(f"rank {self.rank}: no batch for {stall.seconds:g} s; {who} reads {what}")
 
 
-class _Told(Dataset[Batch | InputError]):
-    """A stream that hands over its `InputError`: raised in a worker it would arrive as a traceback."""
+class _Found(NamedTuple):
+    """What a step needs besides pictures: the labels of all that was read, int64 [read]; which of that are
+    this rank's samples and partners, int64 [share]; and what was wrong with samples that were replaced."""
 
-    def __init__(self, stream: Stream) -> None:
-        self.stream = stream
-
-    def __getitem__(self, step: int) -> Batch | InputError:
-        try:
-            return self.stream[step]
-        except InputError as error:
-            return error
+    labels: np.ndarray
+    own: np.ndarray
+    partners: np.ndarray
+    troubles: list[str]
 
 
 def share_of(batch: int, rank: int, ranks: int) -> slice:
@@ -157,57 +180,12 @@ def share_of(batch: int, rank: int, ranks: int) -> slice:
     return slice(rank * size, (rank + 1) * size)
 
 
-def _stacked(images: dict[int, np.ndarray], order: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.stack([images[int(i)] for i in order]))
+def _seed_of(seed: int, part: int) -> int:
+    """The seed of a data set's order; that of the first is the stream's own, as where there is but one."""
+    return key(seed, "part", part) if part else seed
 
 
-def _leave_signals_to_the_trainer(_: int) -> None:
-    """For a process that reads ahead: schedulers and terminals send their signals to it as well, and the
-    trainer, which answers them, still needs its batch."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-
-
-def _unchanged(batch: Batch | InputError) -> Batch | InputError:
-    return batch
-
-
-class DecodedSplit:
-    """A split whose pictures are read from one file of decoded pixels, shared by all who map it."""
-
-    def __init__(self, samples: Samples, path: Path, shape: tuple[int, int, int]) -> None:
-        """`shape` is [channels, height, width]; the file is written by `decode_to`."""
-        self.samples, self.labels, self.shard_starts = samples.samples, samples.labels, samples.shard_starts
-        self._path, self._shape = path, shape
-        self._pixels: np.ndarray | None = None
-
-    def image(self, position: int) -> np.ndarray:
-        """uint8 [channels, height, width]."""
-        if self._pixels is None:
-            self._pixels = np.memmap(self._path, np.uint8, "r", shape=(self.samples, *self._shape))
-        return self._pixels[position]
-
-    def __getstate__(self) -> dict[str, object]:
-        # Each process maps the file itself: a pickled map would travel as a copy of all the pixels.
-        return {**self.__dict__, "_pixels": None}
-
-
-def decode_to(path: Path, samples: Samples, shape: tuple[int, int, int]) -> None:
-    """Writes all pictures of a split, decoded, to one file; nothing to do where it is there already.
-
-    Raises:
-        InputError: the folder cannot be written, or is full.
-    """
-    size = samples.samples * int(np.prod(shape))
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
-        if path.exists() and path.stat().st_size == size:
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            for position in range(samples.samples):
-                file.write(samples.image(position).tobytes())
-        os.replace(partial, path)
-    except OSError as error:
-        remove_if_there(partial)
-        raise InputError(f"cannot write the decoded pictures to {path}: {error.strerror}") from None
+def _chosen(values: np.ndarray, rows: np.ndarray, dtype: torch.dtype, pinned: bool) -> torch.Tensor:
+    chosen = torch.empty((len(rows), *values.shape[1:]), dtype=dtype, pin_memory=pinned)
+    np.take(values, rows, axis=0, out=chosen.numpy(), mode="clip")  # "raise" would copy twice
+    return chosen

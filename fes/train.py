@@ -23,32 +23,47 @@ import torch
 from fes.arguments import parse, resolve
 from fes.clock import Clock
 from fes.config import Config
+from fes.decoded import DecodedSplit, decode_to
 from fes.draws import Noise, noise
 from fes.ema import Ema
 from fes.errors import told_in_one_sentence
 from fes.files import make_folder
+from fes.machine import cores
+from fes.mixture import Mixture
 from fes.networks import Networks
 from fes.objectives import AutoencoderObjective, CriticObjective
 from fes.plan import describe
+from fes.reading import Samples
 from fes.recorder import Recorder
+from fes.report import progress
 from fes.runtime import Player, Runtime
 from fes.state import Parts, list_states, load_state
-from fes.stream import DecodedSplit, Samples, Stream, decode_to, share_of
+from fes.stream import Stream, share_of
 from fes.trainer import fit
-from shards.index import ShardIndex
 
 
-def decoded(config: Config, index: ShardIndex, runtime: Runtime) -> Samples:
-    """The training split, through the shared file of decoded pictures where the config wants one."""
-    train = index.split("train")
+def decoded(config: Config, mixture: Mixture, runtime: Runtime) -> list[Samples]:
+    """The training split of each data set, through a shared file of decoded pictures if so configured."""
+    resolution, channels = config.model.resolution, config.model.channels
+    parts = mixture.parts(resolution, channels)
     if config.stream.cache is None:
-        return train
-    shape = (index.channels, index.resolution, index.resolution)
-    path = config.stream.cache / f"{index.fingerprint[:16]}-train.uint8"
+        return parts
+    shape = (channels, resolution, resolution)
+    names = [f"{each.fingerprint[:16]}-train-{resolution}x{channels}.uint8" for each in mixture.sets]
+    paths = [config.stream.cache / name for name in names]
     if runtime.is_first_here:
-        decode_to(path, train, shape)
+        for path, part in zip(paths, parts, strict=True):
+            with progress(f"decoding {part.place}") as tell:
+                decode_to(
+                    path,
+                    part,
+                    shape,
+                    workers=cores(),
+                    on_bad_sample=config.stream.on_bad_sample,
+                    progress=tell,
+                )
     runtime.wait()
-    return DecodedSplit(train, path, shape)
+    return [DecodedSplit(part, path, shape) for path, part in zip(paths, parts, strict=True)]
 
 
 def build(config: Config, networks: Networks, runtime: Runtime) -> tuple[Parts, Ema, Player, Player]:
@@ -66,24 +81,26 @@ def build(config: Config, networks: Networks, runtime: Runtime) -> tuple[Parts, 
     return parts, ema, critics, autoencoder
 
 
-def show(config: Config, index: ShardIndex, runtime: Runtime) -> int:
+def show(config: Config, mixture: Mixture, runtime: Runtime) -> int:
     """Prints what would be trained; returns the process's exit code."""
-    plan = describe(config, index, runtime.ranks)
+    plan = describe(config, mixture, runtime.ranks)
     if runtime.is_main:
         print(plan)
     return 0
 
 
-def stream_for(config: Config, index: ShardIndex, runtime: Runtime) -> Stream:
+def stream_for(config: Config, mixture: Mixture, runtime: Runtime) -> Stream:
     """This rank's share of the training batches; raises `InputError` where ranks cannot share them."""
     share_of(config.batch, runtime.rank, runtime.ranks)  # before anything long begins
     return Stream(
-        decoded(config, index, runtime),
+        decoded(config, mixture, runtime),
+        weights=mixture.weights,
         seed=config.seed,
         batch=config.batch,
         window=config.shuffle_window,
         rank=runtime.rank,
         ranks=runtime.ranks,
+        on_bad_sample=config.stream.on_bad_sample,
     )
 
 
@@ -98,19 +115,19 @@ def noise_for(config: Config, runtime: Runtime) -> Callable[[int], Noise]:
     return of
 
 
-def train(config: Config, index: ShardIndex, runtime: Runtime) -> int:
+def train(config: Config, mixture: Mixture, runtime: Runtime) -> int:
     """Trains from the newest state, or from the beginning; returns the process's exit code."""
-    stream = stream_for(config, index, runtime)
+    stream = stream_for(config, mixture, runtime)
     if runtime.is_main:
         make_folder(config.run)
     networks = Networks(config.model, config.seed).to(runtime.device)
     parts, ema, critics, autoencoder = build(config, networks, runtime)
     states = list_states(config.run)
-    start = load_state(states[-1], parts, config, index.fingerprint) if states else 0
+    start = load_state(states[-1], parts, config, mixture.fingerprint) if states else 0
     runtime.catch_signals()
-    batches = runtime.placed(stream.batches(start, config.stream.workers))
+    batches = runtime.placed(stream.batches(start, config.stream.workers, config.stream.patience))
     clock = Clock.of(config)
-    with Recorder(config, runtime, parts, ema, index, start) as recorder:
+    with Recorder(config, runtime, parts, ema, mixture, stream, start) as recorder:
         recorder.say(f"goes on from {states[-1]}" if states else f"begins {config.run}")
         noise_of = noise_for(config, runtime)
         end = fit(config, critics, autoencoder, ema, batches, noise_of, recorder, runtime.mean, start)
@@ -132,11 +149,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Until the ranks have met, all of them find the same faults: one on each machine tells.
     with told_in_one_sentence("train.py", silent=os.environ.get("LOCAL_RANK", "0") != "0"):
         config, dry_run = parse(sys.argv[1:] if arguments is None else arguments)
-        index = ShardIndex.load(config.data)
-        config = resolve(config, index)
+        mixture = Mixture.load(config.data, config.stream)
+        config = resolve(config, mixture)
         runtime = Runtime()
     with told_in_one_sentence("train.py"):
-        code = show(config, index, runtime) if dry_run else train(config, index, runtime)
+        code = show(config, mixture, runtime) if dry_run else train(config, mixture, runtime)
         runtime.close()
     raise SystemExit(code)
 

@@ -5,21 +5,25 @@ The bytes are those of `webdataset.TarWriter`, and a test holds them to it. It i
 """
 
 import hashlib
-import os
 import tarfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
+from fes.files import write_file
+from shards.catalogue import Shard
 from shards.documents import one_line
-from shards.schema import DETAILS, IMAGE, LABEL, MODE, MODIFIED, OWNER, Source, sample_key
+from shards.pictures import suffix_of
+from shards.schema import DETAILS, LABEL, MODE, MODIFIED, OWNER, PLACE, Sample, sample_key
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One shard to write: the source's samples at int64 `positions`, as the split's from `first` on."""
+    """One shard to write: the samples at int64 `positions`, as their split's from `first` on."""
 
     name: str
     split: str
@@ -27,62 +31,88 @@ class Plan:
     positions: np.ndarray
 
 
-def write_shard(source: Source, out: Path, plan: Plan) -> dict[str, object]:
-    """Writes the planned shard into the folder `out` and returns its entry in the index.
+class Pictures(Protocol):
+    """Where the pictures of samples are."""
 
-    Raises OSError where the disk does not take it; the folder then holds nothing of that shard.
+    def picture(self, position: int) -> bytes:
+        """The bytes of a picture's file: a JPEG's or a PNG's."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all shards of a build are made from, and where they go."""
+
+    samples: Sequence[Sample]
+    pictures: Pictures
+    out: Path
+
+
+def write_shard(work: Work, plan: Plan) -> tuple[Shard, np.ndarray]:
+    """Writes the planned shard, unless an interrupted build has: its entry, and an array of `PLACE`.
+
+    Raises InputError where the disk does not take it; the folder then holds nothing of that shard.
     """
-    contents, labels, image, details = pack(source, plan)
-    write_atomically(out / plan.name, contents)
-    return {
-        "name": plan.name,
-        "split": plan.split,
-        "samples": len(labels),
-        "bytes": len(contents),
-        "sha256": hashlib.sha256(contents).hexdigest(),
-        "label": labels,
-        "image": image,
-        "details": details,
-    }
+    contents, places = pack(work, plan)
+    shard = Shard(plan.name, plan.split, len(places), len(contents), hashlib.sha256(contents).hexdigest())
+    path = work.out / plan.name
+    if not (path.exists() and sha256_of(path) == shard.sha256):
+        write_file(path, contents)
+    return shard, places
 
 
-def pack(source: Source, plan: Plan) -> tuple[bytes, list[int], dict, dict]:
-    """The shard's bytes, its labels, and where its pictures and details lie in those bytes."""
+def sha256_of(path: Path) -> str:
+    """64 hex digits of a file's bytes. Raises OSError where it cannot be read."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def pack(work: Work, plan: Plan) -> tuple[bytes, np.ndarray]:
+    """The shard's bytes, and the places of its members in them."""
     archive = bytearray()
-    labels: list[int] = []
-    places = {kind: {"offset": [], "size": [], "crc32": []} for kind in (LABEL, DETAILS, IMAGE)}
-    pictures = source.encode(plan.positions.tolist())
-    for at, (position, picture) in enumerate(zip(plan.positions, pictures, strict=True), plan.first):
-        sample, key = source.samples[position], sample_key(plan.split, at)
-        labels.append(sample.label)
-        contents = (str(sample.label).encode(), one_line(sample.details).encode(), picture)
-        for (kind, place), data in zip(places.items(), contents, strict=True):
-            archive += _header(f"{key}.{kind}", len(data))
-            place["offset"].append(len(archive))
-            place["size"].append(len(data))
-            place["crc32"].append(zlib.crc32(data))
-            archive += data + bytes(-len(data) % tarfile.BLOCKSIZE)
+    places = np.zeros(len(plan.positions), PLACE)
+    for row, position in enumerate(plan.positions.tolist()):
+        sample, picture = work.samples[position], work.pictures.picture(position)
+        suffix, key = suffix_of(picture), sample_key(plan.split, plan.first + row)
+        members = {
+            LABEL: str(sample.label).encode(),
+            DETAILS: one_line(sample.details).encode(),
+            suffix: picture,
+        }
+        offset = {}
+        for kind in sorted(members):
+            archive += _header(f"{key}.{kind}", len(members[kind]))
+            offset[kind] = len(archive)
+            archive += members[kind] + bytes(-len(members[kind]) % tarfile.BLOCKSIZE)
+        places[row] = (
+            sample.label,
+            sample.identity,
+            offset[suffix],
+            offset[DETAILS],
+            len(picture),
+            zlib.crc32(picture),
+            len(members[DETAILS]),
+            zlib.crc32(members[DETAILS]),
+        )
     archive += bytes(2 * tarfile.BLOCKSIZE)
     archive += bytes(-len(archive) % tarfile.RECORDSIZE)
-    return bytes(archive), labels, places[IMAGE], places[DETAILS]
+    return bytes(archive), places
 
 
-def _header(name: str, size: int) -> bytes:
-    member = tarfile.TarInfo(name)
-    member.size, member.mode, member.mtime = size, MODE, MODIFIED
+def _template() -> bytes:
+    member = tarfile.TarInfo()
+    member.mode, member.mtime = MODE, MODIFIED
     member.uname = member.gname = OWNER
     return member.tobuf(tarfile.USTAR_FORMAT)
 
 
-def write_atomically(path: Path, contents: bytes) -> None:
-    """Puts the file there whole or not at all; what stood there before stays until then."""
-    unfinished = path.with_name(f"{path.name}.tmp")
-    try:
-        with open(unfinished, "wb") as file:
-            file.write(contents)
-            file.flush()
-            os.fsync(file.fileno())  # some disks tell only here that they are full
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+TEMPLATE = _template()
+
+
+def _header(name: str, size: int) -> bytes:
+    """A member's header: tarfile's, with name, size and checksum put in, as making each anew takes long."""
+    header = bytearray(TEMPLATE)
+    header[: len(name)] = name.encode()
+    header[124:136] = b"%011o\0" % size
+    header[148:156] = b" " * 8  # how the checksum counts itself
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header)

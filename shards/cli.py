@@ -1,105 +1,84 @@
-"""Builds shards, checks them and shows what they hold: the command line `fes-shards`."""
+"""Builds shards, indexes those of others, checks and shows them: the command line `fes-shards`."""
 
 import os
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
-from rich.console import Console
 
 from fes.commandline import check_words
-from fes.errors import told_in_one_sentence
+from fes.errors import InputError, told_in_one_sentence
+from fes.expressions import EXPRESSIONS
 from fes.machine import cores
-from shards.documents import read_document
-from shards.drawn import DrawnOptions, draw
-from shards.fer2013 import Duplicates, read_fer2013
+from shards.builders import BUILDERS, BuildCelebA, BuildDrawn, BuildFer2013, BuildFolder, BuildTfd
+from shards.foreign import index_shards
 from shards.index import ShardIndex
-from shards.schema import REPORT_NAME, Source
-from shards.show import Meter, save_contact_sheet, summary
+from shards.meter import Meter
+from shards.repair import repair
+from shards.show import print_summary, save_contact_sheet
 from shards.verify import verify
-from shards.writer import build, check_numbers, prepare
 
 PROGRAM = "fes-shards"
 STOPPED = 130  # what a shell gives a program that Ctrl-C ended
-REPORT_HINT = "fes-shards build writes it; build the data set again"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Output:
-    """Where shards go, and how they are cut."""
+@dataclass(frozen=True)
+class Build:
+    """Build shards from a source."""
 
+    source: (
+        Annotated[BuildFer2013, tyro.conf.subcommand("fer2013")]
+        | Annotated[BuildTfd, tyro.conf.subcommand("tfd")]
+        | Annotated[BuildCelebA, tyro.conf.subcommand("celeba")]
+        | Annotated[BuildFolder, tyro.conf.subcommand("folder")]
+        | Annotated[BuildDrawn, tyro.conf.subcommand("drawn")]
+    )
+
+    def run(self) -> int:
+        """Builds; the exit code is 0."""
+        return self.source.run()
+
+
+@dataclass(frozen=True)
+class Index:
+    """Index WebDataset shards that others made where they lie, as those of img2dataset: nothing is copied."""
+
+    tars: tyro.conf.Positional[tuple[Path, ...]]
+    """Tar files, folders of them, or names with braces as in 'faces-{00000..00012}.tar'."""
     out: Path
-    """The folder to write the shards to; made where it does not exist."""
-    seed: int = 0
-    """Decides the order of the samples."""
-    samples_per_shard: int = 512
-    """The most samples in a shard; every split gets the fewest shards that allow it, 1, 2, 4, 8, ..."""
+    """The folder for the index; the tars should stay where they are from there."""
+    split: dict[str, str] = field(default_factory=dict)
+    """Patterns of files' names, and the split each is: 'eval-*.tar' test. Else the names themselves tell."""
+    label_field: str | None = None
+    """The field of the samples' json that is the label, a name or a number; else it is the .cls."""
+    identity_field: str | None = None
+    """The field of the samples' json that tells who it is."""
+    numbers: tuple[str, ...] = EXPRESSIONS
+    """The classes that the numbers 0, 1, 2, ... stand for in these shards; drop leaves a class out."""
     workers: int = field(default_factory=cores)
-    """Processes that share the work; the shards are the same for any number."""
+    """Processes that share the work; the index is the same for any number."""
     overwrite: bool = False
-    """Replace the finished data set in the output folder."""
+    """Replace the index in the output folder."""
 
-    def prepare(self) -> None:
-        """Raises InputError where the build could not be written, before anything long begins."""
-        check_numbers(seed=self.seed, samples_per_shard=self.samples_per_shard, workers=self.workers)
-        prepare(self.out, overwrite=self.overwrite)
-
-    def write(self, source: Source) -> None:
-        """Builds the shards and prints what is in them."""
-        with Meter("writing", "samples") as meter:
-            build(
-                source,
+    def run(self) -> int:
+        """Writes the index; the exit code is 0."""
+        _check_workers(self.workers)
+        with Meter("reading", "MB", scale=1e6) as meter:
+            index_shards(
+                self.tars,
                 self.out,
-                seed=self.seed,
-                samples_per_shard=self.samples_per_shard,
+                splits=self.split,
+                label_field=self.label_field,
+                identity_field=self.identity_field,
+                numbers=self.numbers,
                 workers=self.workers,
                 overwrite=self.overwrite,
                 progress=meter,
             )
-        _print_summary(self.out)
-
-
-@dataclass(frozen=True, kw_only=True)
-class BuildFer2013(Output):
-    """Build shards of FER2013 from fer2013.csv, icml_face_data.csv or train.csv, also as .gz, .xz or .zip.
-
-    Rows that cannot be read and constant pictures are dropped. Exact copies are kept and reported.
-    """
-
-    source: Path
-    """The csv."""
-    duplicates: Duplicates = "keep"
-    """With "drop", one of all exact copies stays: that in test, else that in valid, else that in train."""
-
-    def run(self) -> int:
-        """Builds; the exit code is 0."""
-        started = time.monotonic()
-        self.prepare()
-        with Meter("reading", "MB", scale=1e6) as meter:
-            source = read_fer2013(self.source, duplicates=self.duplicates, progress=meter)
-        self.write(source)
-        _print_next(self.out, started)
-        return 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class BuildDrawn(DrawnOptions, Output):
-    """Build shards of faces made by code: every person in all seven expressions, free of any licence."""
-
-    seed: int = 0
-    """Decides who is drawn, and the order of the samples."""
-
-    def run(self) -> int:
-        """Builds; the exit code is 0."""
-        started = time.monotonic()
-        self.check()
-        self.prepare()
-        self.write(draw(self))
-        _print_next(self.out, started)
+        print_summary(self.out)
         return 0
 
 
@@ -109,19 +88,32 @@ class Verify:
 
     folder: tyro.conf.Positional[Path]
     """The folder that holds index.json."""
+    repair: bool = False
+    """Make the index anew where it is wrong, and move what is damaged to the folder quarantine."""
+    workers: int = field(default_factory=cores)
+    """Processes that share the work."""
 
     def run(self) -> int:
-        """Prints the faults; the exit code is 1 where there are any."""
+        """Prints the faults, or what was repaired; the exit code is 1 where there are faults."""
+        _check_workers(self.workers)
+        if self.repair:
+            with Meter("repairing", "shards") as meter:
+                repaired = repair(self.folder, workers=self.workers, progress=meter)
+            print("\n".join(repaired.actions) or f"{self.folder}: nothing to repair")
         with Meter("checking", "samples") as meter:
-            faults = verify(self.folder, meter)
-        for fault in faults:
+            found = verify(self.folder, workers=self.workers, progress=meter)
+        for fault in found:
             print(fault)
+        faults = [fault for fault in found if not fault.note]
         if faults:
-            print(f"{self.folder}: faults: {len(faults)}; build the shards again, or copy them again")
+            print(
+                f"{self.folder}: faults: {len(faults)}; build the shards again, copy them again, or --repair"
+            )
             return 1
         index = ShardIndex.load(self.folder)
-        samples = sum(index.split(name).samples for name in index.splits)
-        print(f"{self.folder}: {samples:,} samples, no fault; fingerprint {index.fingerprint}")
+        print(
+            f"{self.folder}: {index.catalogue.samples:,} samples, no fault; fingerprint {index.fingerprint}"
+        )
         return 0
 
 
@@ -132,38 +124,38 @@ class Show:
     folder: tyro.conf.Positional[Path]
     """The folder that holds index.json."""
     grid: Path | None = None
-    """Also write a picture there: the first samples of training, a column per class."""
+    """Also write a picture there: samples of a split, a column per class."""
+    split: Literal["train", "valid", "test"] | None = None
+    """The split that the picture shows; the first there is where it is not given."""
+    rows: int = 8
+    """How many samples of each class the picture shows."""
+    origins: int = 0
+    """Also list so many places in the source of each finding: rows, or files."""
 
     def run(self) -> int:
         """Prints the tables; the exit code is 0."""
-        index = _print_summary(self.folder)
+        if self.rows < 1:
+            raise InputError(f"--rows is 1 or more, not {self.rows}")
+        index = print_summary(self.folder, origins=self.origins)
         print(f"fingerprint {index.fingerprint}")
         if self.grid is not None:
-            save_contact_sheet(index, self.grid)
-            print(f"wrote {self.grid}: {', '.join(index.classes)} from left to right")
+            save_contact_sheet(index, self.grid, split=self.split, rows=self.rows)
+            print(f"wrote {self.grid}")
         return 0
 
 
-@dataclass(frozen=True)
-class Build:
-    """Build shards from a source."""
-
-    source: (
-        Annotated[BuildFer2013, tyro.conf.subcommand("fer2013")]
-        | Annotated[BuildDrawn, tyro.conf.subcommand("drawn")]
-    )
-
-    def run(self) -> int:
-        """Builds; the exit code is 0."""
-        return self.source.run()
+def _check_workers(workers: int) -> None:
+    if workers < 1:
+        raise InputError(f"--workers is 1 or more, not {workers}")
 
 
 Command = (
     Annotated[Build, tyro.conf.subcommand("build")]
+    | Annotated[Index, tyro.conf.subcommand("index")]
     | Annotated[Verify, tyro.conf.subcommand("verify")]
     | Annotated[Show, tyro.conf.subcommand("show")]
 )
-COMMANDS = {"build": {"fer2013": BuildFer2013, "drawn": BuildDrawn}, "verify": Verify, "show": Show}
+COMMANDS = {"build": BUILDERS, "index": Index, "verify": Verify, "show": Show}
 STYLE = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
 
 
@@ -176,20 +168,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             raise SystemExit(command.run())
         except KeyboardInterrupt:
-            print(f"{PROGRAM}: stopped; run the same command again to begin anew", file=sys.stderr)
+            print(f"{PROGRAM}: stopped; run the same command again to go on", file=sys.stderr)
             raise SystemExit(STOPPED) from None
         except BrokenPipeError:  # as in `fes-shards show DIR | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(0) from None
-
-
-def _print_summary(folder: Path) -> ShardIndex:
-    index = ShardIndex.load(folder)
-    Console().print(summary(index, read_document(folder / REPORT_NAME, REPORT_HINT)))
-    return index
-
-
-def _print_next(out: Path, started: float) -> None:
-    print(f"report: {out / REPORT_NAME}")
-    print(f"built in {time.monotonic() - started:.1f} s; next:")
-    print(f"  accelerate launch fes/train.py --data {out} --run runs/NAME")

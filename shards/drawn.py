@@ -8,8 +8,7 @@ import numpy as np
 from fes.errors import InputError
 from fes.expressions import EXPRESSIONS
 from shards.faces import draw_identities, render
-from shards.pictures import encode_picture
-from shards.schema import Finding, Sample
+from shards.schema import Crop, Finding, Picture, Sample
 
 # Splits take their people from ranges of their own: more people in training change no other split.
 IDENTITIES_PER_SPLIT = 1_000_000
@@ -65,18 +64,19 @@ class DrawnSource:
     resolution: int
     channels: int
     facts: dict[str, int]
+    stamp: str
     name: str = "drawn"
+    crop: Crop | None = None
     findings: list[Finding] = field(default_factory=list)
 
-    def encode(self, positions: Sequence[int]) -> list[bytes]:
-        """The pictures of `samples` at these positions, each as the bytes of a PNG file."""
+    def read(self, positions: Sequence[int]) -> list[Picture]:
+        """The faces, uint8 [resolution, resolution, channels]."""
         people, labels = np.divmod(np.asarray(positions, dtype=np.int64), len(EXPRESSIONS))
-        faces = render(self.identities[people], labels, self.resolution, self.channels)
-        return [encode_picture(face) for face in faces]
+        return list(render(self.identities[people], labels, self.resolution, self.channels))
 
 
 def draw(options: DrawnOptions) -> DrawnSource:
-    """The people that the options ask for, in all expressions; rendered when they are encoded.
+    """The people that the options ask for, in all expressions; rendered when they are read.
 
     Raises InputError for options that allow no drawing.
     """
@@ -96,7 +96,8 @@ def draw(options: DrawnOptions) -> DrawnSource:
         ],
         resolution=options.resolution,
         channels=options.channels,
-        facts={"identities": len(people), "pictures": len(people) * len(EXPRESSIONS)},
+        facts={"pictures": len(people) * len(EXPRESSIONS)},
+        stamp=f"{options.seed} {options.resolution} {options.channels}",
     )
 
 
@@ -104,6 +105,12 @@ def _person(split: str, index: int, numbers: np.ndarray) -> list[Sample]:
     # float32 widened to a Python float and written by json comes back as the same float32.
     exact = [float(number) for number in numbers]
     return [
-        Sample(split, label, {"identity": index, "numbers": exact, "expression": name})
+        Sample(
+            split,
+            label,
+            f"person {index}, {name}",
+            {"identity": index, "numbers": exact, "expression": name},
+            identity=index,
+        )
         for label, name in enumerate(EXPRESSIONS)
     ]

@@ -1,44 +1,81 @@
 """Reads finished shards: any sample of a split by its position, without unpacking anything."""
 
-import hashlib
 import json
 import os
+import tarfile
 import zlib
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from fes.errors import InputError
-from fes.expressions import EXPRESSIONS
-from shards.documents import read_document
+from shards.catalogue import Catalogue, parse_index
 from shards.pictures import decode_picture
-from shards.schema import DETAILS, IMAGE, INDEX_NAME, SCHEMA, SPLITS, sample_key
+from shards.schema import INDEX_NAME, PLACE, PLACES_NAME, SPLITS
 
 OPEN_SHARDS = 128  # far below the 1024 files that a process may usually have open
+
+
+class Shelf(Protocol):
+    """Where the files of a data set lie. Pickles, for the processes that read ahead."""
+
+    def document(self, name: str) -> bytes:
+        """The content of a small file, as it is now. Raises InputError where there is none."""
+
+    def open(self, name: str, size: int, sha256: str) -> int:
+        """A descriptor of a file that the index tells of. Raises InputError where it cannot be had."""
+
+    def ahead(self, shards: Sequence[tuple[str, int, str]]) -> None:
+        """Tells which shards are going to be read next, by name, size and sha256; returns at once."""
+
+
+class Folder:
+    """A `Shelf` that is a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def document(self, name: str) -> bytes:
+        hint = (
+            f"`fes-shards build drawn --out {self.path}` makes one, `fes-shards build --help` names sources"
+        )
+        if not self.path.is_dir():
+            raise InputError(f"{self.path} is no folder of shards; {hint}")
+        try:
+            return (self.path / name).read_bytes()
+        except FileNotFoundError:
+            raise InputError(f"{self.path} holds no {name}, so no finished data set; {hint}") from None
+        except OSError as error:
+            raise InputError(f"cannot read {self.path / name} ({error.strerror}); {hint}") from error
+
+    def open(self, name: str, size: int, sha256: str) -> int:
+        try:
+            return os.open(self.path / name, os.O_RDONLY)
+        except OSError as error:
+            raise InputError(
+                f"cannot read {self.path / name} ({error.strerror}): copy the data set again or rebuild it"
+            ) from error
+
+    def ahead(self, shards: Sequence[tuple[str, int, str]]) -> None:
+        pass  # what is here need not be fetched
 
 
 class ShardIndex:
     """A finished data set.
 
-    `folder` is where it lies, `source` the name of the reader that built it, `resolution` the height
-    and width of its pictures, `channels` 1 or 3, `classes` the names in the order of the labels, and
-    `fingerprint` 64 hex digits that identify the data: equal only for shards of equal bytes.
+    `place` tells where it lies, `source` is the name of the reader that built it, `resolution` the side
+    of the square that nine of ten pictures have or exceed, `channels` 1 where all are grey, else 3, and
+    `fingerprint` 64 hex digits that identify the data.
     """
 
-    def __init__(self, folder: Path, document: dict[str, object]) -> None:
-        self.folder = folder
-        self.source: str = document["source"]
-        self.resolution: int = document["resolution"]
-        self.channels: int = document["channels"]
-        self.classes: tuple[str, ...] = tuple(document["classes"])
-        self.fingerprint = _fingerprint(document["shards"])
-        self._counts: dict[str, dict[str, object]] = document["splits"]
-        self._splits = {
-            split: Split(self, split, [shard for shard in document["shards"] if shard["split"] == split])
-            for split in SPLITS
-            if split in self._counts
-        }
+    def __init__(self, place: str, shelf: Shelf) -> None:
+        """Raises InputError where there is no index, or none that this version reads."""
+        self.place, self.shelf = place, shelf
+        self.catalogue = parse_index(shelf.document(INDEX_NAME), place)
+        self.source, self.fingerprint = self.catalogue.source, self.catalogue.fingerprint
+        self.resolution, self.channels = self.catalogue.resolution, self.catalogue.channels
 
     @classmethod
     def load(cls, folder: Path) -> "ShardIndex":
@@ -48,180 +85,176 @@ class ShardIndex:
         where a shard is missing or has another size than the index says.
         """
         folder = Path(folder)
-        index = cls.unchecked(folder)
-        for split in index._splits.values():
-            for name, size in zip(split.shard_names, split.shard_bytes, strict=True):
-                _check_size(folder / name, int(size))
+        index = cls(str(folder), Folder(folder))
+        sizes = [(PLACES_NAME, index.catalogue.places_bytes)]
+        for name, size in (*sizes, *((shard.name, shard.bytes) for shard in index.catalogue.shards)):
+            _check_size(folder / name, size)
         return index
-
-    @classmethod
-    def unchecked(cls, folder: Path) -> "ShardIndex":
-        """Like `load`, without looking at the shards themselves."""
-        document = read_index(Path(folder))
-        try:
-            return cls(Path(folder), document)
-        except (KeyError, TypeError, ValueError) as error:
-            trouble = f"is damaged ({type(error).__name__}: {error})"
-            raise InputError(f"{Path(folder) / INDEX_NAME} {trouble}; {_build_hint(folder)}") from error
 
     @property
     def splits(self) -> tuple[str, ...]:
         """The names of the splits that have samples, in the order of `SPLITS`."""
-        return tuple(self._splits)
+        return tuple(split for split in SPLITS if split in {each.split for each in self.catalogue.shards})
 
     def counts(self, split: str) -> dict[str, int]:
         """The samples of a split by class name, and by "unlabelled". Raises InputError like `split`."""
-        self.split(split)
-        return dict(self._counts[split]["classes"])
+        self._check_split(split)
+        return dict(self.catalogue.splits[split]["classes"])
 
     def split(self, name: str) -> "Split":
         """The samples of a split. Raises InputError, naming the splits that exist, where it is none."""
-        if name not in self._splits:
-            raise InputError(f"{self.folder} has no split {name!r}: it has {', '.join(self._splits)}")
-        return self._splits[name]
+        self._check_split(name)
+        return Split(self, name)
+
+    def _check_split(self, name: str) -> None:
+        if name not in self.splits:
+            raise InputError(f"{self.place} has no split {name!r}: it has {', '.join(self.splits)}")
 
 
 class Split:
     """The samples of one split in the order they lie on disk; pickles without its open files.
 
-    `samples` is their number, `labels` int64 [samples] with -1 where unlabelled, and `shard_starts`
-    int64 [shards + 1] the position of each shard's first sample, and last the number of samples.
+    `samples` is their number, `shards` the shards that hold them, and `shard_starts` int64 [shards + 1]
+    the position of each shard's first sample, and last the number of samples. `resolution` and
+    `channels` are those of the pictures it gives, at first the data set's own.
     """
 
-    def __init__(self, index: ShardIndex, name: str, shards: list[dict[str, object]]) -> None:
-        self.name = name
-        self.folder = index.folder
+    def __init__(self, index: ShardIndex, name: str) -> None:
+        self.name, self.place, self.shelf, self.catalogue = name, index.place, index.shelf, index.catalogue
         self.resolution, self.channels = index.resolution, index.channels
-        self.shard_names = tuple(shard["name"] for shard in shards)
-        self.shard_sha256 = tuple(shard["sha256"] for shard in shards)
-        self.shard_bytes = np.array([shard["bytes"] for shard in shards], dtype=np.int64)
-        self.shard_starts = np.cumsum([0, *(shard["samples"] for shard in shards)], dtype=np.int64)
-        self.labels = np.concatenate([np.array(shard["label"], dtype=np.int64) for shard in shards])
-        self.image_places = Places.joined([shard["image"] for shard in shards])
-        self.details_places = Places.joined([shard["details"] for shard in shards])
-        self.samples = len(self.labels)
-        if not self.samples == self.shard_starts[-1] == len(self.image_places) == len(self.details_places):
-            raise ValueError(f"the lists of split {name!r} differ in length")
+        self.shards = tuple(shard for shard in index.catalogue.shards if shard.split == name)
+        self.shard_starts = np.cumsum([0, *(shard.samples for shard in self.shards)], dtype=np.int64)
+        self.samples = int(self.shard_starts[-1])
+        before = SPLITS[: SPLITS.index(name)]
+        self._first = sum(shard.samples for shard in index.catalogue.shards if shard.split in before)
         self._files: dict[int, _OpenFile] = {}
+        self._places: np.ndarray | None = None
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_files": {}}
+        return {**self.__dict__, "_files": {}, "_places": None}
+
+    def sized(self, resolution: int, channels: int) -> "Split":
+        """The same samples with their pictures in another size, or as grey (1) or RGB (3)."""
+        other = object.__new__(Split)
+        other.__dict__.update(self.__getstate__(), resolution=resolution, channels=channels)
+        return other
+
+    @property
+    def places(self) -> np.ndarray:
+        """An array of `PLACE` [samples], which lies in the file until it is looked at.
+
+        Raises InputError where index.npy is not what index.json says.
+        """
+        if self._places is None:
+            every = _open_places(self.shelf, self.catalogue, self.place)
+            self._places = every[self._first : self._first + self.samples]
+        return self._places
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int64 [samples], -1 where unlabelled."""
+        return self.places["label"]
+
+    @property
+    def identities(self) -> np.ndarray:
+        """int64 [samples]: equal for pictures of one person, -1 where unknown."""
+        return self.places["identity"]
 
     def image(self, position: int) -> np.ndarray:
         """The picture of a sample as uint8 [channels, height, width], writable.
 
         Raises InputError, naming the shard and the member, where it is not as it was written.
         """
-        data = self._read(position, self.image_places, IMAGE)
+        data = self.read(position, "image")
         try:
-            return decode_picture(data, self.resolution, self.channels)
+            return decode_picture(data, self.resolution, self.channels, self.catalogue.crop)
         except ValueError as error:
-            raise self._damaged(position, IMAGE, self.image_places, str(error)) from error
+            raise self._damaged(position, "image", str(error)) from error
 
     def details(self, position: int) -> dict[str, object]:
         """What the source knows of a sample. Raises InputError like `image`."""
-        return json.loads(self._read(position, self.details_places, DETAILS))
+        data = self.read(position, "details")
+        try:
+            return json.loads(data) if data else {}
+        except (ValueError, RecursionError) as error:
+            raise self._damaged(position, "details", "is no JSON") from error
 
-    def where(self, position: int) -> tuple[int, str]:
-        """The number of the shard that holds a sample, and the sample's key.
-
-        Raises IndexError outside 0..samples-1.
-        """
+    def where(self, position: int) -> int:
+        """The number of the shard that holds a sample. Raises IndexError outside 0..samples-1."""
         if not 0 <= position < self.samples:
             raise IndexError(f"split {self.name!r} has {self.samples} samples, no position {position}")
-        shard = int(np.searchsorted(self.shard_starts, position, side="right")) - 1
-        return shard, sample_key(self.name, position)
+        return int(np.searchsorted(self.shard_starts, position, side="right")) - 1
 
-    def _read(self, position: int, places: "Places", member: str) -> bytes:
-        shard, _ = self.where(position)
-        size, offset = int(places.size[position]), int(places.offset[position])
+    def read(self, position: int, kind: str) -> bytes:
+        """The bytes of a sample's member: its "image" or its "details".
+
+        Raises InputError where they are not those that were written.
+        """
+        shard, place = self.where(position), self.places[position]
+        size, offset = int(place[f"{kind}_size"]), int(place[f"{kind}_offset"])
         try:
-            file = self._file(shard)
-            data = os.pread(file.descriptor, size, offset)
-        except OSError as error:
-            raise InputError(
-                f"cannot read {self.folder / self.shard_names[shard]} ({error.strerror})"
-            ) from error
-        if zlib.crc32(data) != places.crc32[position]:
-            raise self._damaged(position, member, places, "is not the bytes that were written")
+            data = os.pread(self._file(shard), size, offset)
+        except (OSError, OverflowError) as error:
+            raise InputError(f"cannot read {self._path(shard)} ({error})") from error
+        if zlib.crc32(data) != place[f"{kind}_crc32"]:
+            raise self._damaged(position, kind, "is not the bytes that were written")
         return data
 
-    def _file(self, shard: int) -> "_OpenFile":
-        file = self._files.get(shard)
+    def _file(self, number: int) -> int:
+        file = self._files.get(number)
         if file is None:
             if len(self._files) >= OPEN_SHARDS:
                 self._files.pop(next(iter(self._files)), None)
-            file = self._files[shard] = _OpenFile(self.folder / self.shard_names[shard])
-        return file
+            shard = self.shards[number]
+            descriptor = self.shelf.open(shard.name, shard.bytes, shard.sha256)
+            file = self._files[number] = _OpenFile(descriptor)
+        return file.descriptor
 
-    def _damaged(self, position: int, member: str, places: "Places", trouble: str) -> InputError:
-        shard, key = self.where(position)
+    def _path(self, shard: int) -> str:
+        return f"{self.place}/{self.shards[shard].name}"
+
+    def _damaged(self, position: int, kind: str, trouble: str) -> InputError:
+        shard, offset = self.where(position), int(self.places[position][f"{kind}_offset"])
+        name = member_name(self._file(shard), offset)
         return InputError(
-            f"{self.folder / self.shard_names[shard]}: member {key}.{member} at byte "
-            f"{places.offset[position]} {trouble}: build the shards again, or copy them again from where "
-            f"they came (`fes-shards verify {self.folder}` lists all damage)"
+            f"{self._path(shard)}: member {name} at byte {offset} {trouble}: build the shards again, or copy "
+            f"them again from where they came (`fes-shards verify {self.place}` lists all damage)"
         )
 
 
-@dataclass(frozen=True)
-class Places:
-    """Where the members of one kind lie in their shards: int64 [samples], in bytes, and their checksums."""
-
-    offset: np.ndarray
-    size: np.ndarray
-    crc32: np.ndarray
-
-    @classmethod
-    def joined(cls, shards: list[dict[str, list[int]]]) -> "Places":
-        """The places of consecutive shards, as the index lists them. Raises ValueError where lists differ."""
-        offset, size, crc32 = (
-            np.concatenate([np.array(shard[column], dtype=np.int64) for shard in shards])
-            for column in ("offset", "size", "crc32")
-        )
-        if not len(offset) == len(size) == len(crc32):
-            raise ValueError("offset, size and crc32 differ in length")
-        return cls(offset, size, crc32)
-
-    def __len__(self) -> int:
-        return len(self.offset)
+def member_name(descriptor: int, offset: int) -> str:
+    """The name of the member whose contents begin at a byte of a tar file, from its header before that."""
+    try:
+        header = os.pread(descriptor, tarfile.BLOCKSIZE, offset - tarfile.BLOCKSIZE)
+        return tarfile.TarInfo.frombuf(header, "utf-8", "backslashreplace").name
+    except (OSError, tarfile.HeaderError):
+        return "with a damaged header"
 
 
 class _OpenFile:
     """A descriptor that closes when nobody holds it, so that no thread loses one that it is reading."""
 
-    def __init__(self, path: Path) -> None:
-        self.descriptor = -1
-        self.descriptor = os.open(path, os.O_RDONLY)
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
 
     def __del__(self) -> None:
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
+        os.close(self.descriptor)
 
 
-def read_index(folder: Path) -> dict[str, object]:
-    """The content of a folder's index.json. Raises InputError where there is none that this version reads."""
-    path = folder / INDEX_NAME
-    if not folder.is_dir():
-        raise InputError(f"{folder} is no folder of shards; {_build_hint(folder)}")
-    if not path.exists():
-        raise InputError(f"{folder} holds no {INDEX_NAME}, so no finished data set; {_build_hint(folder)}")
-    document = read_document(path, _build_hint(folder))
-    if document.get("schema") != SCHEMA:
+def _open_places(shelf: Shelf, catalogue: Catalogue, place: str) -> np.ndarray:
+    descriptor = shelf.open(PLACES_NAME, catalogue.places_bytes, catalogue.places_sha256)
+    try:
+        with os.fdopen(descriptor, "rb") as file:
+            version = np.lib.format.read_magic(file)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+            if version != (1, 0) or dtype != PLACE or shape != (catalogue.samples,):
+                raise ValueError(f"it holds {dtype} {shape}")
+            return np.asarray(np.memmap(file, PLACE, "r", file.tell(), shape))
+    except Exception as error:  # numpy's parser of headers meets damage with a dozen kinds of exception
         raise InputError(
-            f"{path} is of schema {document.get('schema')!r}, not {SCHEMA!r}; {_build_hint(folder)}"
-        )
-    if document.get("classes") != list(EXPRESSIONS):
-        raise InputError(f"{path} has classes other than {', '.join(EXPRESSIONS)}; {_build_hint(folder)}")
-    return document
-
-
-def _build_hint(folder: Path) -> str:
-    return f"`fes-shards build drawn --out {folder}` makes one, `fes-shards build --help` names other sources"
-
-
-def _fingerprint(shards: list[dict[str, object]]) -> str:
-    lines = "".join(f"{shard['name']} {shard['sha256']}\n" for shard in shards)
-    return hashlib.sha256(lines.encode()).hexdigest()
+            f"{place}/{PLACES_NAME} is not what {INDEX_NAME} says ({error}): copy the data set again, or run "
+            f"`fes-shards verify --repair {place}`"
+        ) from error
 
 
 def _check_size(path: Path, expected: int) -> None:

@@ -1,55 +1,51 @@
-"""What a build tells about its source: every finding with its rows, and classes without samples."""
+"""What a build tells about its source: every finding with where it is, and classes without samples."""
 
-from collections import Counter
+from collections.abc import Mapping, Sequence
 
-from fes.expressions import EXPRESSIONS, UNLABELLED
-from shards.schema import SCHEMA, SPLITS, UNLABELLED_NAME, Source
+from fes.expressions import EXPRESSIONS
+from shards.schema import SCHEMA, Finding
 
-ROWS_NOTE = "rows are numbered as in the source: 1 is the first row of data below the header"
+ORIGINS_NOTE = (
+    "origins are what the source calls its samples: names of files, or numbers of rows, where 1 is the "
+    "first row of data below the header"
+)
 
 
-def report_of(source: Source) -> dict[str, object]:
-    """The content of report.json; the same for the same source."""
+def report_of(
+    source: str,
+    facts: Mapping[str, int],
+    counts: dict[str, dict[str, object]],
+    findings: Sequence[Finding],
+) -> dict[str, object]:
+    """The content of report.json; the same for the same source. `counts` are the index's `splits`."""
     return {
         "schema": SCHEMA,
-        "source": source.name,
-        **source.facts,
-        "samples_kept": len(source.samples),
-        "splits": class_counts(source),
-        "warnings": class_warnings(source),
-        "rows_note": ROWS_NOTE,
-        "findings": [
-            {
-                "reason": finding.reason,
-                "action": finding.action,
-                "unit": finding.unit,
-                "count": len(finding.rows),
-                "rows": finding.rows,
-            }
-            for finding in source.findings
-        ],
+        "source": source,
+        **facts,
+        "samples_kept": sum(split["samples"] for split in counts.values()),
+        "splits": counts,
+        "warnings": class_warnings(counts),
+        "origins_note": ORIGINS_NOTE,
+        "findings": [_told(finding) for finding in findings],
     }
 
 
-def class_counts(source: Source) -> dict[str, dict[str, object]]:
-    """{split: {"samples": n, "classes": {name: n, ..., "unlabelled": n}}} of splits that have samples."""
-    counts = Counter((sample.split, sample.label) for sample in source.samples)
-    names = {**dict(enumerate(EXPRESSIONS)), UNLABELLED: UNLABELLED_NAME}
-    splits = {}
-    for split in SPLITS:
-        classes = {name: counts[split, label] for label, name in names.items()}
-        if any(classes.values()):
-            splits[split] = {"samples": sum(classes.values()), "classes": classes}
-    return splits
+def _told(finding: Finding) -> dict[str, object]:
+    return {
+        "reason": finding.reason,
+        "action": finding.action,
+        "unit": finding.unit,
+        "count": len(finding.origins),
+        "origins": finding.origins,
+    }
 
 
-def class_warnings(source: Source) -> list[str]:
-    """One sentence for every class that training never sees."""
-    train = class_counts(source).get("train")
-    if train is None:
+def class_warnings(counts: dict[str, dict[str, object]]) -> list[str]:
+    """What training cannot learn from these samples, a sentence each."""
+    if "train" not in counts:
         return ["train has no samples at all: this data can be looked at, not trained on"]
-    return [
-        f"train has no sample of class {name!r}: training cannot learn to draw it"
-        for name, count in train["classes"].items()
-        if count == 0 and name != UNLABELLED_NAME
-    ]
+    classes = counts["train"]["classes"]
+    empty = [name for name in EXPRESSIONS if not classes[name]]
+    if len(empty) == len(EXPRESSIONS):
+        return ["train has no labels: mix it with a data set that has, as in --data labelled:0.5,this:0.5"]
+    return [f"train has no sample of class {name!r}: training cannot learn to draw it" for name in empty]

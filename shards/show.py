@@ -1,42 +1,76 @@
 """What a folder of shards holds, as tables and as one picture."""
 
-import sys
-import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from rich.console import Console, Group, RenderableType
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from fes.errors import InputError
+from fes.expressions import EXPRESSIONS, UNLABELLED
+from shards.documents import read_document
 from shards.index import ShardIndex, Split
+from shards.schema import REPORT_NAME, UNLABELLED_NAME
 
 NO_FINDINGS = "nothing was rejected and nothing looks suspicious"
-SECONDS_PER_FRAME = 0.1
+NO_REPORT = f"there is no {REPORT_NAME}: what was found in the source is not known"
+REPORT_HINT = "without it the data set is as good; move it away, or build the data set again"
+
+SMALLEST_TILE, LARGEST_TILE = 64, 128
+GAP, MARGIN, LARGEST_LETTERS = 2, 4, 14
+MOST_ROWS = 100
 
 
-def summary(index: ShardIndex, report: dict[str, object]) -> RenderableType:
-    """The counts of every class and split, the shards, and what the report tells of the source."""
+def print_summary(folder: Path, origins: int = 0) -> ShardIndex:
+    """Prints what a folder of shards holds, with so many origins of each finding; returns its index.
+
+    Raises InputError where there is no such data set, or its report is damaged.
+    """
+    index, path = ShardIndex.load(folder), Path(folder) / REPORT_NAME
+    report = read_document(path, REPORT_HINT) if path.exists() else None
+    Console().print(summary(index, report, origins), soft_wrap=True)  # a sentence is a line, also in a pipe
+    return index
+
+
+def summary(index: ShardIndex, report: Mapping[str, object] | None, origins: int = 0) -> RenderableType:
+    """The counts of every class and split, the shards, and what the report tells of the source.
+
+    `report` is the content of report.json; None where there is none. `origins` is how many samples to
+    name of each finding.
+    """
     colour = "grey" if index.channels == 1 else "RGB"
-    title = f"{index.source}: {index.resolution}x{index.resolution} {colour} in {index.folder}"
-    warnings = [Text(f"warning: {warning}") for warning in report.get("warnings", ())]
-    return Group(Text(title), counts_table(index), shards_table(index), *findings(report), *warnings)
+    size = f"{index.resolution}x{index.resolution}"
+    title = f"{index.source}: {size} {colour} in {index.place}"
+    return Group(
+        Text(title), Text(crop_text(index)), counts_table(index), shards_table(index), *told(report, origins)
+    )
+
+
+def crop_text(index: ShardIndex) -> str:
+    """What is read of the pictures."""
+    crop = index.catalogue.crop
+    if crop is None:
+        return "of every picture its central square is read"
+    whole, square = f"{crop.width}x{crop.height}", f"{crop.side}x{crop.side}"
+    return f"of a picture of {whole} the square {square} from ({crop.left}, {crop.top}) on is read"
 
 
 def counts_table(index: ShardIndex) -> Table:
-    """Samples by class and split."""
+    """Samples by class and split, and the people that are known in each."""
     table = Table("class")
     for split in index.splits:
         table.add_column(split, justify="right")
     counts = [index.counts(split) for split in index.splits]
-    for name in counts[0]:
-        if name in index.classes or any(count[name] for count in counts):
+    for name in (*EXPRESSIONS, UNLABELLED_NAME):
+        if name != UNLABELLED_NAME or any(count[name] for count in counts):
             table.add_row(name, *(f"{count[name]:,}" for count in counts))
     table.add_section()
     table.add_row("all", *(f"{index.split(split).samples:,}" for split in index.splits))
+    people = [index.catalogue.splits[split].get("identities") for split in index.splits]
+    table.add_row("people known", *(f"{known:,}" if isinstance(known, int) else "?" for known in people))
     return table
 
 
@@ -46,84 +80,104 @@ def shards_table(index: ShardIndex) -> Table:
     for column in ("shards", "samples in each", "bytes"):
         table.add_column(column, justify="right")
     for name in index.splits:
-        split = index.split(name)
-        samples = np.diff(split.shard_starts)
-        table.add_row(name, str(len(samples)), _range(samples), f"{split.shard_bytes.sum():,}")
+        shards = index.split(name).shards
+        samples = [shard.samples for shard in shards]
+        low, high = min(samples), max(samples)
+        each = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+        table.add_row(name, str(len(shards)), each, f"{sum(shard.bytes for shard in shards):,}")
     return table
 
 
-def _range(values: np.ndarray) -> str:
-    low, high = int(values.min()), int(values.max())
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
-
-
-def findings(report: dict[str, object]) -> list[RenderableType]:
-    """How many rows or groups each finding has, and what was done about them."""
-    found = report.get("findings", [])
+def told(report: Mapping[str, object] | None, origins: int) -> list[RenderableType]:
+    """What a report tells: how often each thing was found, what was done about it, where, and warnings."""
+    if report is None:
+        return [Text(NO_REPORT)]
+    found = [finding for finding in _list(report.get("findings")) if isinstance(finding, dict)]
+    warnings = [Text(f"warning: {warning}") for warning in _list(report.get("warnings"))]
     if not found:
-        return [Text(NO_FINDINGS)]
+        return [Text(NO_FINDINGS), *warnings]
     table = Table("found in the source", "done")
     table.add_column("count", justify="right")
     for finding in found:
-        table.add_row(finding["reason"], finding["action"], f"{finding['count']:,} {finding['unit']}")
-    return [table]
+        unit, count = finding.get("unit", ""), finding.get("count")
+        number = f"{count:,}" if isinstance(count, int) else "?"
+        # As Text, for in a str rich takes what stands in brackets for a style.
+        table.add_row(
+            Text(str(finding.get("reason"))), Text(str(finding.get("action"))), Text(f"{number} {unit}")
+        )
+    places = [_places(finding, origins) for finding in found if origins > 0]
+    note = [Text(str(report["origins_note"]))] if places and "origins_note" in report else []
+    return [table, *places, *note, *warnings]
 
 
-def contact_sheet(split: Split, classes: tuple[str, ...], rows: int = 8) -> Image.Image:
-    """The first pictures of every class as they lie on disk: a column per class, `rows` pictures high."""
-    side = split.resolution
-    sheet = np.full((rows * side, len(classes) * side, split.channels), 255, dtype=np.uint8)
-    for column in range(len(classes)):
-        for row, position in enumerate(np.flatnonzero(split.labels == column)[:rows].tolist()):
-            picture = split.image(position).transpose(1, 2, 0)
-            sheet[row * side : (row + 1) * side, column * side : (column + 1) * side] = picture
-    return Image.fromarray(sheet.squeeze(axis=2) if split.channels == 1 else sheet)
+def _places(finding: Mapping[str, object], most: int) -> Text:
+    every = _list(finding.get("origins"))
+    lines = [_origin(each) for each in every[:most]]
+    if len(every) > most:
+        lines.append(f"and {len(every) - most:,} more")
+    return Text("\n  ".join([f"{finding.get('reason')}:", *lines]))
 
 
-def save_contact_sheet(index: ShardIndex, path: Path) -> None:
-    """Writes the contact sheet of the first split as a picture file. Raises InputError where it cannot."""
+def _origin(origin: object) -> str:
+    return " = ".join(map(str, origin)) if isinstance(origin, list) else str(origin)
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def contact_sheet(split: Split, rows: int = 8) -> Image.Image:
+    """Pictures of every class: a column for each, with its name above, and one for the unlabelled if any.
+
+    Of each class `rows` samples are shown that lie evenly spread over the split, the same ones every
+    time. Where it has fewer the column ends in white. Raises InputError where a picture is damaged.
+    """
+    side = min(max(split.resolution, SMALLEST_TILE), LARGEST_TILE)
+    tiles, labels = split.sized(side, split.channels), np.asarray(split.labels)
+    columns = dict(enumerate(EXPRESSIONS))
+    if (labels == UNLABELLED).any():
+        columns[UNLABELLED] = UNLABELLED_NAME
+    font = _font([*columns.values()], side)
+    top = sum(font.getmetrics()) + 2 * MARGIN
+    width, height = (side + GAP) * len(columns) - GAP, top + (side + GAP) * rows - GAP
+    mode = "L" if split.channels == 1 else "RGB"
+    sheet = Image.new(mode, (width, height), "white")
+    draw = ImageDraw.Draw(sheet)
+    for column, (label, name) in enumerate(columns.items()):
+        left = column * (side + GAP)
+        draw.text((left + side // 2, MARGIN), name, "black", font, anchor="ma")
+        for row, position in enumerate(_spread(np.flatnonzero(labels == label), rows)):
+            pixels = tiles.image(position).transpose(1, 2, 0)
+            tile = Image.fromarray(pixels.squeeze(axis=2) if split.channels == 1 else pixels)
+            sheet.paste(tile, (left, top + row * (side + GAP)))
+    return sheet
+
+
+def _spread(positions: np.ndarray, most: int) -> list[int]:
+    """At most so many of the positions, evenly spread, the first and the last among them."""
+    if len(positions) <= most:
+        return positions.tolist()
+    return positions[np.linspace(0, len(positions) - 1, most).round().astype(np.int64)].tolist()
+
+
+def _font(names: list[str], side: int) -> ImageFont.FreeTypeFont:
+    """The largest letters with which every name fits above a tile."""
+    for size in range(LARGEST_LETTERS, 1, -1):
+        font = ImageFont.load_default(size)
+        if max(font.getlength(name) for name in names) <= side:
+            return font
+    return font
+
+
+def save_contact_sheet(index: ShardIndex, path: Path, split: str | None = None, rows: int = 8) -> None:
+    """Writes the contact sheet of a split, by default the first, as a picture file.
+
+    Raises InputError where there is no such split, a picture is damaged, or the file cannot be written.
+    """
+    if not 1 <= rows <= MOST_ROWS:
+        raise InputError(f"--rows is between 1 and {MOST_ROWS}, not {rows}")
+    sheet = contact_sheet(index.split(split or index.splits[0]), rows)
     try:
-        contact_sheet(index.split(index.splits[0]), index.classes).save(path)
+        sheet.save(path)
     except (OSError, ValueError) as error:
         raise InputError(f"cannot write {path} ({error}): give a path that ends in .png") from error
-
-
-class Meter:
-    """Shows how far something is: a bar with rate and time left on a terminal, else a line per quarter."""
-
-    def __init__(self, doing: str, unit: str, scale: float = 1) -> None:
-        self.doing, self.unit, self.scale = doing, unit, scale
-        self.started = self.drawn = time.monotonic()
-        self.quarter = 0
-        self.bar: Progress | None = None
-
-    def __enter__(self) -> "Meter":
-        if sys.stderr.isatty():
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TaskProgressColumn(),
-                TimeRemainingColumn(),
-            )
-            # It draws only when called: a thread of its own would be in the way of starting processes.
-            self.bar = Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True)
-            self.bar.start()
-            self.task = self.bar.add_task(self.doing, total=None)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self.bar is not None:
-            self.bar.stop()
-
-    def __call__(self, done: int, total: int) -> None:
-        """Tells that `done` of `total` is done."""
-        now = time.monotonic()
-        rate = done / self.scale / max(now - self.started, 1e-3)
-        text = f"{self.doing}, {rate:,.0f} {self.unit}/s"
-        if self.bar is not None:
-            due = now - self.drawn > SECONDS_PER_FRAME
-            self.drawn = now if due else self.drawn
-            self.bar.update(self.task, description=text, completed=done, total=total, refresh=due)
-        elif done * 4 // max(total, 1) > self.quarter:
-            self.quarter = done * 4 // total
-            print(f"{text}: {100 * done // total} %", file=sys.stderr, flush=True)

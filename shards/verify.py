@@ -1,151 +1,204 @@
 """Finds every place where a folder of shards is not what its index says."""
 
-import hashlib
-import tarfile
-import zlib
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+import stat
+from collections.abc import Sequence
 from pathlib import Path
 
-from fes.expressions import EXPRESSIONS, UNLABELLED
-from shards.index import ShardIndex, Split
-from shards.pictures import decode_picture
-from shards.schema import DETAILS, IMAGE, INDEX_NAME, LABEL, SPLITS, UNLABELLED_NAME, Progress, no_progress
+import numpy as np
 
-HEADER = tarfile.BLOCKSIZE
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Something wrong: in which file, and where it can be told, in which member and at which byte."""
-
-    shard: str
-    member: str | None
-    offset: int | None
-    trouble: str
-
-    def __str__(self) -> str:
-        where = [self.shard, self.member, None if self.offset is None else f"byte {self.offset}"]
-        return f"{', '.join(part for part in where if part is not None)}: {self.trouble}"
-
-
-@dataclass(frozen=True)
-class Member:
-    """What a shard should hold at a place: `size` bytes that are `exact`, or that have this checksum."""
-
-    name: str
-    offset: int
-    size: int
-    exact: bytes | None = None
-    crc32: int | None = None
+from fes.errors import InputError
+from shards.archive import sha256_of
+from shards.catalogue import Catalogue, counts_of
+from shards.check import Checked, Fault, Part, Terms, check_shard
+from shards.documents import read_document
+from shards.foreign import SOURCE as FOREIGN
+from shards.index import Folder, ShardIndex
+from shards.schema import (
+    INDEX_NAME,
+    PLACE,
+    PLACES_NAME,
+    REPORT_NAME,
+    SPLITS,
+    Crop,
+    Progress,
+    no_progress,
+    shard_name,
+)
+from shards.staging import STAGING_NAME, has_journal
+from shards.walk import LABELS
+from shards.workers import spread
+from shards.writer import UNFINISHED_NAME, common_side
 
 
-def verify(folder: Path, progress: Progress = no_progress) -> list[Fault]:
-    """All faults of a folder of shards, in the order of the index; none where all is well.
+def verify(folder: Path, *, workers: int = 1, progress: Progress = no_progress) -> list[Fault]:
+    """All faults of a folder of shards: first those of the folder and its index, then shard by shard.
 
-    Compares every shard with the index byte for byte, and decodes every picture. `progress` is called
-    with the numbers of samples looked at and in all.
+    Compares every byte with the index and decodes every picture, a shard in each worker at a time.
+    `progress` is called with the numbers of samples looked at and in all.
     Raises InputError where the folder holds no index that can be read.
     """
-    index = ShardIndex.unchecked(folder)
-    splits = [index.split(name) for name in index.splits]
-    total = sum(split.samples for split in splits)
-    faults, done = [*_count_faults(index), *_stray_faults(index)], 0
-    for split in splits:
-        for shard in range(len(split.shard_names)):
-            faults += _shard_faults(split, shard)
-            done += int(split.shard_starts[shard + 1] - split.shard_starts[shard])
-            progress(done, total)
+    folder = Path(folder)
+    refuse_half_repaired(folder)
+    catalogue = _catalogue_of(folder)
+    rows, trouble = read_places(folder, catalogue)
+    faults = [*_index_faults(catalogue, rows, trouble), *_left_overs(folder, catalogue)]
+    terms, parts = Terms(folder, is_own(catalogue)), parts_of(catalogue, rows)
+    done, sizes = 0, []
+    for shard, found in zip(catalogue.shards, spread(_checked, terms, parts, workers), strict=True):
+        faults += [found] if isinstance(found, Fault) else found.faults
+        sizes += [] if isinstance(found, Fault) else [found.sizes]
+        done += shard.samples
+        progress(done, catalogue.samples)
+    if terms.own:
+        faults += _statement_faults(catalogue, np.concatenate(sizes)) if sizes else []
     return faults
 
 
-def _count_faults(index: ShardIndex) -> Iterator[Fault]:
-    names = {**dict(enumerate(EXPRESSIONS)), UNLABELLED: UNLABELLED_NAME}
-    for name in index.splits:
-        found = Counter(names.get(label, f"label {label}") for label in index.split(name).labels.tolist())
-        stated = Counter(index.counts(name))
-        if +found != +stated:
-            differing = ", ".join(sorted({*(found - stated), *(stated - found)}))
-            yield Fault(
-                INDEX_NAME, None, None, f"its counts for {name} are not those of its labels: {differing}"
-            )
-
-
-def _stray_faults(index: ShardIndex) -> Iterator[Fault]:
-    known = {name for split in index.splits for name in index.split(split).shard_names}
-    for split in SPLITS:
-        for path in sorted(index.folder.glob(f"{index.source}-{split}-*.tar*")):
-            if path.name not in known:
-                yield Fault(
-                    path.name, None, None, "is not in the index; remove it, or readers of *.tar will use it"
-                )
-
-
-def _shard_faults(split: Split, shard: int) -> list[Fault]:
-    name = split.shard_names[shard]
+def _catalogue_of(folder: Path) -> Catalogue:
     try:
-        contents = (split.folder / name).read_bytes()
-    except OSError as error:
-        return [Fault(name, None, None, f"cannot be read ({error.strerror})")]
-    faults = []
-    for position in range(int(split.shard_starts[shard]), int(split.shard_starts[shard + 1])):
-        for member in _members(split, position):
-            if member.offset + member.size > len(contents):
-                short = f"the shard ends at byte {len(contents)} of {split.shard_bytes[shard]}"
-                return [
-                    *faults,
-                    Fault(name, member.name, member.offset, f"missing, with all after it: {short}"),
-                ]
-            faults += _member_faults(name, member, contents, split)
-    sha256 = hashlib.sha256(contents).hexdigest()
-    if not faults and sha256 != split.shard_sha256[shard]:
-        trouble = f"every member is right, but the file is not: sha256 {sha256}, {len(contents)} bytes"
-        faults.append(Fault(name, None, None, trouble))
-    return faults
+        return ShardIndex(str(folder), Folder(folder)).catalogue
+    except InputError as error:
+        if not strays(folder, []) or (folder / UNFINISHED_NAME).exists():
+            raise
+        way_out = f"`fes-shards verify --repair {folder}` makes the index anew from the shards"
+        raise InputError(f"{error}; {way_out}, where they are ours") from error
 
 
-def _members(split: Split, position: int) -> tuple[Member, Member, Member]:
-    """A sample's members in their order on disk: the label's block ends where the next header begins."""
-    _, key = split.where(position)
-    label = str(split.labels[position]).encode()
-    details, image = (
-        Member(
-            f"{key}.{kind}",
-            int(places.offset[position]),
-            int(places.size[position]),
-            crc32=int(places.crc32[position]),
+def refuse_half_repaired(folder: Path) -> None:
+    """Raises InputError where a repair was interrupted that can only go on."""
+    if has_journal(folder):
+        raise InputError(
+            f"a repair of {folder} was interrupted: `fes-shards verify --repair {folder}` finishes it"
         )
-        for kind, places in ((DETAILS, split.details_places), (IMAGE, split.image_places))
-    )
-    return Member(f"{key}.{LABEL}", details.offset - 2 * HEADER, len(label), exact=label), details, image
 
 
-def _member_faults(shard: str, member: Member, contents: bytes, split: Split) -> Iterator[Fault]:
-    header = contents[member.offset - HEADER : member.offset]
+def is_own(catalogue: Catalogue) -> bool:
+    """Whether the shards are of our own making, and not indexed where others had put them."""
+    return catalogue.source != FOREIGN
+
+
+def parts_of(catalogue: Catalogue, rows: np.ndarray | None) -> list[Part]:
+    """The shards of a data set; `rows` is an array of `PLACE`, or None where they are not to be trusted."""
+    parts, firsts, start = [], dict.fromkeys(SPLITS, 0), 0
+    for shard in catalogue.shards:
+        end = start + shard.samples
+        its_own = None if rows is None else rows[start:end]
+        parts.append(Part(shard.name, shard.split, firsts[shard.split], its_own, shard.bytes, shard.sha256))
+        firsts[shard.split] += shard.samples
+        start = end
+    return parts
+
+
+def read_places(folder: Path, catalogue: Catalogue) -> tuple[np.ndarray | None, str]:
+    """The rows of index.npy, an array of `PLACE`; or None and why they are not to be trusted."""
+    path = folder / PLACES_NAME
     try:
-        told = tarfile.TarInfo.frombuf(header, "ascii", "strict")
-        if (told.name, told.size) != (member.name, member.size):
-            trouble = (
-                f"the header tells of {told.name} with {told.size} bytes, the index of {member.size} bytes"
-            )
-            yield Fault(shard, member.name, member.offset - HEADER, trouble)
-    except (tarfile.HeaderError, UnicodeDecodeError) as error:
-        yield Fault(shard, member.name, member.offset - HEADER, f"the header is damaged ({error})")
-    trouble = _trouble(member, contents[member.offset : member.offset + member.size], split)
-    if trouble:
-        yield Fault(shard, member.name, member.offset, trouble)
+        if not stat.S_ISREG(path.stat().st_mode):
+            return None, "is no file"
+        if path.stat().st_size != catalogue.places_bytes or sha256_of(path) != catalogue.places_sha256:
+            return None, f"is not the file that {INDEX_NAME} tells of"
+        rows = np.lib.format.open_memmap(path, mode="r")
+    except OSError as error:
+        return None, f"cannot be read ({error.strerror})"
+    except Exception as error:  # numpy meets damage with a dozen kinds of exception
+        return None, f"is no array ({error})"
+    if rows.dtype != PLACE or rows.shape != (catalogue.samples,):
+        return None, f"holds no array of {catalogue.samples} samples"
+    if not np.isin(rows["label"], list(LABELS)).all():
+        return None, "holds labels that are no class"
+    return np.asarray(rows), ""
 
 
-def _trouble(member: Member, data: bytes, split: Split) -> str | None:
-    if member.exact is not None:
-        told = data.decode("ascii", "backslashreplace")
-        return None if data == member.exact else f"the label is {told}, in the index {member.exact.decode()}"
-    if zlib.crc32(data) != member.crc32:
-        return "its bytes are not those that were written"
-    if member.name.endswith(IMAGE):
-        try:
-            decode_picture(data, split.resolution, split.channels)
-        except ValueError as error:
-            return f"the picture {error}"
-    return None
+def _checked(terms: Terms, part: Part) -> Checked | Fault:
+    try:
+        return check_shard(terms, part)
+    except OSError as error:
+        return Fault(part.name, None, None, f"cannot be read ({error.strerror})")
+
+
+def _index_faults(catalogue: Catalogue, rows: np.ndarray | None, trouble: str) -> list[Fault]:
+    if rows is None:
+        return [Fault(PLACES_NAME, None, None, trouble)]
+    faults = []
+    counts = counts_of(catalogue.shards, rows)
+    stated = {split: told for split, told in catalogue.splits.items() if split in counts or told}
+    if counts != stated:
+        differing = [name for name in sorted({*counts, *stated}) if counts.get(name) != stated.get(name)]
+        trouble = f"its counts are not those of its samples: {', '.join(differing)}"
+        faults.append(Fault(INDEX_NAME, None, None, trouble))
+    if not crop_fits(catalogue.crop):
+        faults.append(Fault(INDEX_NAME, None, None, "its crop is not inside of the picture"))
+    return faults + _name_faults(catalogue)
+
+
+def _name_faults(catalogue: Catalogue) -> list[Fault]:
+    """Shards of ours are called as their source, their split and their number say."""
+    if not is_own(catalogue):
+        return []
+    numbers, faults = dict.fromkeys(SPLITS, 0), []
+    for shard in catalogue.shards:
+        expected = shard_name(catalogue.source, shard.split, numbers[shard.split])
+        numbers[shard.split] += 1
+        if shard.name != expected:
+            faults.append(Fault(INDEX_NAME, None, None, f"names {shard.name!r} where {expected} belongs"))
+    return faults
+
+
+def _left_overs(folder: Path, catalogue: Catalogue) -> list[Fault]:
+    """What lies in the folder and should not."""
+    faults = []
+    for path in strays(folder, [shard.name for shard in catalogue.shards]) if is_own(catalogue) else []:
+        trouble = "is not in the index; remove it, or readers of *.tar will use it"
+        faults.append(Fault(path.name, None, None, trouble))
+    for path in left_behind(folder):
+        trouble = "was left behind by a program that was stopped; nothing needs it"
+        faults.append(Fault(path.name, None, None, trouble, note=True))
+    if (folder / REPORT_NAME).exists() and not report_readable(folder):
+        faults.append(Fault(REPORT_NAME, None, None, "is damaged; the samples do not need it", note=True))
+    return faults
+
+
+def strays(folder: Path, names: Sequence[str]) -> list[Path]:
+    """The tars in a folder that are none of these shards."""
+    return sorted(path for path in folder.glob("[!.]*.tar") if path.name not in names)
+
+
+def left_behind(folder: Path) -> list[Path]:
+    """What an interrupted build or repair has left in a folder."""
+    folders = [folder / UNFINISHED_NAME, folder / STAGING_NAME]
+    return [*sorted(folder.glob(".*.partial")), *(path for path in folders if path.exists())]
+
+
+def report_readable(folder: Path) -> bool:
+    """Whether report.json is a document."""
+    try:
+        return bool(read_document(folder / REPORT_NAME, ""))
+    except (InputError, RecursionError):
+        return False
+
+
+def _statement_faults(catalogue: Catalogue, sizes: np.ndarray) -> list[Fault]:
+    """Whether the pictures are of the size and kind that the index states; `sizes` as in `Checked`.
+
+    That cannot be said where some are damaged.
+    """
+    if len(sizes) != catalogue.samples or not sizes.all():
+        return []
+    found = {
+        "resolution": common_side(sizes[:, 0], sizes[:, 1], catalogue.crop),
+        "channels": int(sizes[:, 2].max()),
+    }
+    stated = {"resolution": catalogue.resolution, "channels": catalogue.channels}
+    return [
+        Fault(INDEX_NAME, None, None, f"states {name} {stated[name]}, and its pictures have {found[name]}")
+        for name in found
+        if found[name] != stated[name]
+    ]
+
+
+def crop_fits(crop: Crop | None) -> bool:
+    """Whether a crop lies in the picture that it tells the size of."""
+    if crop is None:
+        return True
+    inside = crop.left + crop.side <= crop.width and crop.top + crop.side <= crop.height
+    return inside and min(crop.left, crop.top) >= 0 and crop.side > 0

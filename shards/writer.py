@@ -1,34 +1,76 @@
-"""Writes a source as shards, the same bytes on every build and with any number of workers."""
+"""Builds a data set from a source: gather, curate, pack; the same bytes with any number of workers.
+
+A build that was interrupted goes on where it was: pictures that were read and shards that were written
+are not made again. What it needs for that lies in a folder `unfinished`, which goes when it is done.
+"""
 
 import contextlib
-import json
 import re
-import signal
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from fes.errors import InputError
-from fes.expressions import EXPRESSIONS
+from fes.files import make_folder, write_file
 from fes.machine import cores
-from shards.archive import Plan, write_atomically, write_shard
+from shards.archive import Plan, Work, write_shard
+from shards.catalogue import Shard, counts_of, write_index
+from shards.curation import Curated, Dedup, curate
 from shards.documents import to_text
-from shards.report import class_counts, report_of
-from shards.schema import INDEX_NAME, REPORT_NAME, SCHEMA, SPLITS, Progress, Source, no_progress, shard_name
+from shards.gather import Gathered, gather
+from shards.report import report_of
+from shards.schema import (
+    INDEX_NAME,
+    PLACES_NAME,
+    REPORT_NAME,
+    SPLITS,
+    Crop,
+    Progress,
+    Sample,
+    Source,
+    central_square,
+    no_progress,
+    shard_name,
+)
+from shards.workers import spread
 
-UNFINISHED = "free some space there or choose another --out; without index.json it counts as unfinished"
+UNFINISHED_NAME = "unfinished"
+Labeller = Callable[[Sequence[Sample], Gathered, Crop | None, Progress], Sequence[Sample]]
+"""Gives classes to samples that have none; returns all samples."""
+Stages = Callable[[str], AbstractContextManager[Progress]]
+"""Opens a display for a stage of a build: "reading", say."""
 
 
-def check_numbers(*, seed: int, samples_per_shard: int, workers: int) -> None:
-    """Raises InputError for numbers that no build can work with."""
-    if seed < 0:
-        raise InputError(f"--seed is 0 or more, not {seed}")
-    if samples_per_shard < 1:
-        raise InputError(f"--samples-per-shard is 1 or more, not {samples_per_shard}")
-    if workers < 1:
-        raise InputError(f"--workers is 1 or more, not {workers}")
+@dataclass(frozen=True, kw_only=True)
+class BuildOptions:
+    """How a source becomes shards."""
+
+    seed: int = 0
+    """Decides the order of the samples."""
+    samples_per_shard: int = 512
+    """The most samples in a shard; every split gets the fewest shards that allow it, 1, 2, 4, 8, ..."""
+    workers: int = field(default_factory=cores)
+    """Processes that share the work; the shards are the same for any number."""
+    overwrite: bool = False
+    """Replace the finished data set in the output folder."""
+    dedup: Dedup = "none"
+    """What stays of pictures that occur more than once: all (none), one of all exact copies (exact), or one
+    of all that look the same (near): that in test, else that in valid, else that in train."""
+    no_leak: bool = False
+    """Drop training samples whose picture stands in valid or test; with --dedup near, also if only nearly."""
+
+    def check(self) -> None:
+        """Raises InputError for numbers that no build can work with."""
+        if self.seed < 0:
+            raise InputError(f"--seed is 0 or more, not {self.seed}")
+        if self.samples_per_shard < 1:
+            raise InputError(f"--samples-per-shard is 1 or more, not {self.samples_per_shard}")
+        if self.workers < 1:
+            raise InputError(f"--workers is 1 or more, not {self.workers}")
 
 
 def prepare(out: Path, *, overwrite: bool = False) -> None:
@@ -36,64 +78,80 @@ def prepare(out: Path, *, overwrite: bool = False) -> None:
 
     Raises InputError where it cannot, or where a finished data set stands there and is not to go.
     """
-    with _disk_trouble_told(out, "choose another --out"):
-        if (out / INDEX_NAME).exists() and not overwrite:
-            raise InputError(
-                f"{out} holds a finished data set: pass --overwrite to replace it, or another --out"
-            )
-        out.mkdir(parents=True, exist_ok=True)
-        probe = out / f"{INDEX_NAME}.tmp"
-        try:
-            probe.write_bytes(b"{}")
-        finally:
-            probe.unlink(missing_ok=True)
+    if (out / INDEX_NAME).exists() and not overwrite:
+        raise InputError(f"{out} holds a finished data set: pass --overwrite to replace it, or another --out")
+    make_folder(out)
+
+
+@contextlib.contextmanager
+def untold(stage: str) -> Iterator[Progress]:
+    """Tells nobody of a stage."""
+    yield no_progress
 
 
 def build(
     source: Source,
     out: Path,
+    options: BuildOptions | None = None,
     *,
-    seed: int = 0,
-    samples_per_shard: int = 512,
-    workers: int | None = None,
-    overwrite: bool = False,
-    progress: Progress = no_progress,
+    label: Labeller | None = None,
+    stages: Stages = untold,
 ) -> dict[str, object]:
-    """Writes every sample of the source to the folder `out` and returns the index written there.
+    """Writes a source's samples to the folder `out` and returns the index written there.
 
-    The seed decides the order of the samples, `samples_per_shard` is the most a shard holds, and
-    `workers` processes share the work (default: one per core); the bytes depend only on the first two.
-    `progress` is called with the numbers of samples written and in all.
-    Raises InputError where the numbers make no sense or the folder or its disk cannot take the shards.
+    `label` may give classes to samples without one. `stages` shows how far each stage is, in samples.
+    Raises InputError where the options make no sense, no picture can be used, or the folder or its disk
+    cannot take the shards.
     """
-    workers = cores() if workers is None else workers
-    check_numbers(seed=seed, samples_per_shard=samples_per_shard, workers=workers)
-    plans = plan_shards(source, seed=seed, samples_per_shard=samples_per_shard)
-    prepare(out, overwrite=overwrite)
-    with _disk_trouble_told(out, UNFINISHED):
-        _clear(source.name, out)
-        records, done = [], 0
-        for record in _write_all(source, out, plans, min(workers, len(plans))):
-            records.append(record)
-            done += record["samples"]
-            progress(done, len(source.samples))
-        index = _index(source, records)
-        write_atomically(out / REPORT_NAME, to_text(report_of(source)).encode())
-        write_atomically(out / INDEX_NAME, to_text(index).encode())
+    options = options or BuildOptions()
+    options.check()
+    prepare(out, overwrite=options.overwrite)
+    with _disk_trouble_told(out):
+        (out / INDEX_NAME).unlink(missing_ok=True)  # a folder without one is never taken for whole
+        with stages("reading") as progress:
+            gathered = gather(source, out / UNFINISHED_NAME, workers=options.workers, progress=progress)
+        samples = source.samples
+        if label is not None:
+            with stages("labelling") as progress:
+                samples = label(samples, gathered, source.crop, progress)
+        curated = _curated(source, samples, gathered, options)
+        plans = plan_shards(source.name, samples, curated.kept, options)
+        _clear(source.name, out, {plan.name for plan in plans})
+        with stages("writing") as progress:
+            written = list(_write_all(Work(samples, gathered, out), plans, options.workers, progress))
+        index = _finish(source, out, gathered, curated, written)
+        shutil.rmtree(out / UNFINISHED_NAME)
     return index
 
 
-def plan_shards(source: Source, *, seed: int, samples_per_shard: int) -> list[Plan]:
-    """The shards to write, in order."""
-    places = np.array([SPLITS.index(sample.split) for sample in source.samples], dtype=np.int64)
+def _curated(source: Source, samples: Sequence[Sample], gathered: Gathered, options: BuildOptions) -> Curated:
+    curated = curate(
+        samples,
+        gathered.unreadable,
+        gathered.records["fingerprint"],
+        dedup=options.dedup,
+        no_leak=options.no_leak,
+    )
+    if not len(curated.kept):
+        found = [*source.findings, *curated.findings]
+        reasons = "; ".join(f"{each.reason}: {len(each.origins)} {each.unit}" for each in found)
+        raise InputError(f"no sample of {source.name} can be used: {reasons or 'the source is empty'}")
+    return curated
+
+
+def plan_shards(
+    source_name: str, samples: Sequence[Sample], kept: np.ndarray, options: BuildOptions
+) -> list[Plan]:
+    """The shards to write, in order; `kept` are the int64 positions of the samples that go into them."""
+    split_of = np.array([SPLITS.index(samples[at].split) for at in kept.tolist()], dtype=np.int64)
     plans = []
     for place, split in enumerate(SPLITS):
-        members = np.flatnonzero(places == place)
+        members = kept[split_of == place]
         # Raw draws, because numpy promises those of a bit generator to stay the same.
-        order = np.argsort(np.random.PCG64([seed, place]).random_raw(len(members)), kind="stable")
+        order = np.argsort(np.random.PCG64([options.seed, place]).random_raw(len(members)), kind="stable")
         first = 0
-        for number, part in enumerate(_equal_parts(members[order], samples_per_shard)):
-            plans.append(Plan(shard_name(source.name, split, number), split, first, part))
+        for number, part in enumerate(_equal_parts(members[order], options.samples_per_shard)):
+            plans.append(Plan(shard_name(source_name, split, number), split, first, part))
             first += len(part)
     return plans
 
@@ -108,61 +166,64 @@ def _equal_parts(positions: np.ndarray, at_most: int) -> list[np.ndarray]:
     return np.array_split(positions, parts) if len(positions) else []
 
 
-def _write_all(source: Source, out: Path, plans: list[Plan], workers: int) -> Iterator[dict[str, object]]:
-    if workers <= 1:
-        for plan in plans:
-            yield write_shard(source, out, plan)
-        return
-    with ProcessPoolExecutor(workers, initializer=_take_job, initargs=(source, out)) as pool:
-        yield from pool.map(_write_planned, plans)
+def _write_all(
+    work: Work, plans: list[Plan], workers: int, progress: Progress
+) -> Iterator[tuple[Shard, np.ndarray]]:
+    done, total = 0, sum(len(plan.positions) for plan in plans)
+    for shard, places in spread(write_shard, work, plans, workers):
+        yield shard, places
+        done += shard.samples
+        progress(done, total)
 
 
-_job: tuple[Source, Path]  # what a worker process writes, sent to it once rather than with every shard
+def _finish(
+    source: Source,
+    out: Path,
+    gathered: Gathered,
+    curated: Curated,
+    written: list[tuple[Shard, np.ndarray]],
+) -> dict[str, object]:
+    shards = [shard for shard, _ in written]
+    places = np.concatenate([rows for _, rows in written])
+    counts, findings = counts_of(shards, places), [*source.findings, *curated.findings]
+    report = report_of(source.name, source.facts | curated.facts, counts, findings)
+    write_file(out / REPORT_NAME, to_text(report).encode())
+    kept = gathered.records[curated.kept]
+    return write_index(
+        out,
+        source=source.name,
+        resolution=common_side(kept["width"], kept["height"], source.crop),
+        channels=int(kept["channels"].max()),
+        crop=source.crop,
+        shards=shards,
+        places=places,
+    )
 
 
-def _take_job(source: Source, out: Path) -> None:
-    global _job
-    _job = source, out
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+def common_side(widths: np.ndarray, heights: np.ndarray, crop: Crop | None) -> int:
+    """The side of the square that nine of ten pictures have or exceed, after the crop; in whole pixels."""
+    sizes, counts = np.unique(np.stack([widths, heights], axis=1), axis=0, return_counts=True)
+    boxes = [crop.box(*size) if crop else central_square(*size) for size in sizes.tolist()]
+    sides = [int(min(right - left, bottom - top)) for left, top, right, bottom in boxes]
+    return int(np.sort(np.repeat(sides, counts))[counts.sum() // 10])
 
 
-def _write_planned(plan: Plan) -> dict[str, object]:
-    return write_shard(*_job, plan)
-
-
-def _index(source: Source, records: list[dict[str, object]]) -> dict[str, object]:
-    return {
-        "schema": SCHEMA,
-        "source": source.name,
-        "resolution": source.resolution,
-        "channels": source.channels,
-        "classes": list(EXPRESSIONS),
-        "splits": class_counts(source),
-        "shards": records,
-    }
-
-
-def _clear(source_name: str, out: Path) -> None:
-    """Takes an earlier build away, index first, so that a folder without one is never taken for whole."""
-    names = _indexed_names(out / INDEX_NAME)
-    for stale in (INDEX_NAME, REPORT_NAME):
+def _clear(source_name: str, out: Path, planned: set[str]) -> None:
+    """Takes away what an earlier build left there, but not the shards that are going to be needed."""
+    for stale in (REPORT_NAME, PLACES_NAME):
         (out / stale).unlink(missing_ok=True)
-    unfinished = re.compile(rf"{source_name}-({'|'.join(SPLITS)})-\d{{6}}\.tar(\.tmp)?")
+    ours = re.compile(rf"\.?[a-z0-9]+-({'|'.join(SPLITS)})-\d{{6}}\.tar(\.partial)?")
     for path in list(out.iterdir()):
-        if path.name in names or unfinished.fullmatch(path.name):
+        if ours.fullmatch(path.name) and path.name not in planned:
             path.unlink()
 
 
-def _indexed_names(index: Path) -> set[str]:
-    try:
-        return {shard["name"] for shard in json.loads(index.read_bytes())["shards"]}
-    except (OSError, ValueError, KeyError, TypeError):
-        return set()  # a broken index names nothing; it is about to be replaced
-
-
 @contextlib.contextmanager
-def _disk_trouble_told(out: Path, advice: str) -> Iterator[None]:
+def _disk_trouble_told(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"cannot write shards to {out} ({error.strerror or error}): {advice}") from error
+        raise InputError(
+            f"cannot write shards to {out} ({error.strerror or error}): free some space there or choose "
+            "another --out; without index.json it counts as unfinished"
+        ) from error

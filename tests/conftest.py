@@ -1,5 +1,6 @@
 """What the tests share: a small data set of drawn faces, built once, and what a tiny run needs."""
 
+import dataclasses
 import os
 import signal
 import warnings
@@ -11,13 +12,15 @@ import torch
 
 from fes.config import ClockConfig, Config, ModelConfig, StreamConfig
 from fes.ema import Ema
+from fes.expressions import UNLABELLED
 from fes.judge import Judge, JudgeConfig, new_judge, train_judge
+from fes.mixture import Mixture
 from fes.networks import Networks
 from fes.pictures import as_image
 from fes.snapshot import save_snapshot
 from shards.drawn import DrawnOptions, draw
 from shards.index import ShardIndex
-from shards.writer import build
+from shards.writer import BuildOptions, build
 
 torch.set_num_threads(1)
 
@@ -31,7 +34,7 @@ def drawn_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Shards of drawn grey faces at 48 px: 24 people in training, 3 for validation, 6 for the test."""
     folder = tmp_path_factory.mktemp("data") / "drawn"
     options = DrawnOptions(train_identities=24, valid_identities=3, test_identities=6)
-    build(draw(options), folder, samples_per_shard=32, workers=1)
+    build(draw(options), folder, BuildOptions(samples_per_shard=32, workers=1))
     return folder
 
 
@@ -39,6 +42,25 @@ def drawn_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def drawn_index(drawn_folder: Path) -> ShardIndex:
     """The index of `drawn_folder`."""
     return ShardIndex.load(drawn_folder)
+
+
+@pytest.fixture(scope="session")
+def drawn_mixture(drawn_index: ShardIndex) -> Mixture:
+    """The data of a run on `drawn_folder` alone."""
+    return Mixture([drawn_index])
+
+
+@pytest.fixture(scope="session")
+def unlabelled_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Shards of drawn faces in colour at 64 px, 4 people in training and 1 for the test, without labels."""
+    folder = tmp_path_factory.mktemp("data") / "unlabelled"
+    people = DrawnOptions(
+        train_identities=4, valid_identities=0, test_identities=1, resolution=64, channels=3, seed=1
+    )
+    source = draw(people)
+    source.samples = [dataclasses.replace(sample, label=UNLABELLED) for sample in source.samples]
+    build(source, folder, BuildOptions(workers=1))
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +73,7 @@ def tiny_model() -> ModelConfig:
 def tiny_config(drawn_folder: Path, tmp_path: Path) -> Config:
     """A run of 24 batches of 8: two updates of the critics before each of the autoencoder."""
     return Config(
-        data=drawn_folder,
+        data=str(drawn_folder),
         run=tmp_path / "run",
         batch=8,
         critic_steps=2,
@@ -66,7 +88,7 @@ def tiny_config(drawn_folder: Path, tmp_path: Path) -> Config:
 @pytest.fixture(scope="session")
 def snapshot_file(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A snapshot of tiny untrained networks, in a run's folder that holds nothing else."""
-    config = Config(data=drawn_folder, run=tmp_path_factory.mktemp("untrained"), model=TINY)
+    config = Config(data=str(drawn_folder), run=tmp_path_factory.mktemp("untrained"), model=TINY)
     path = config.run / "snapshot-000000.000.safetensors"
     save_snapshot(path, Ema(Networks(TINY, seed=0), 20.0), config, 0.0, {"source": "drawn"})
     return path
@@ -77,7 +99,7 @@ def drawn_judge(drawn_index: ShardIndex) -> Judge:
     """A judge that has seen the training faces for some seconds."""
     judge = new_judge(48, 1, seed=0)
     config = JudgeConfig(kimg=1.28, batch=16, rate=5e-3)
-    train_judge(judge, drawn_index.split("train"), config, lambda done, total: None)
+    train_judge(judge, [drawn_index.split("train")], [1.0], config, lambda done, total: None)
     return judge
 
 

@@ -14,12 +14,12 @@ from safetensors.torch import save_file
 from fes import draws
 from fes.batch import Batch
 from fes.config import ClockConfig, Config, ModelConfig
+from fes.mixture import Mixture
 from fes.networks import Networks
 from fes.runtime import Player, Runtime
 from fes.stream import Stream, share_of
 from fes.train import build
 from fes.trainer import fit
-from shards.index import ShardIndex
 
 MODEL = ModelConfig(
     resolution=48, channels=1, latent_dim=8, max_features=32, min_features=8, latent_critic_features=16
@@ -27,7 +27,7 @@ MODEL = ModelConfig(
 UPDATES = 10
 
 
-def config_for(data: Path, run: Path) -> Config:
+def config_for(data: str, run: Path) -> Config:
     """A run of ten updates of the autoencoder, with two of the critics before each."""
     config = Config(data=data, run=run, batch=16, critic_steps=2, model=MODEL)
     kimg = UPDATES * 3 * config.batch / 1000
@@ -60,13 +60,14 @@ def gradients(player: Player, batch: Batch, noise: draws.Noise) -> dict[str, tor
     return found
 
 
-def main(data: Path, out: Path) -> None:
+def main(data: str, out: Path) -> None:
     config, runtime = config_for(data, out), Runtime()
     networks = Networks(config.model, config.seed).double()
     _, ema, critics, autoencoder = build(config, networks, runtime)
     share = share_of(config.batch, runtime.rank, runtime.ranks)
-    train = ShardIndex.load(data).split("train")
-    stream = Stream(train, seed=0, batch=config.batch, window=64, rank=runtime.rank, ranks=runtime.ranks)
+    parts = Mixture.load(config.data, config.stream).parts(48, 1)
+    ranks = {"rank": runtime.rank, "ranks": runtime.ranks}
+    stream = Stream(parts, weights=[2.0, 1.0], seed=0, batch=config.batch, window=64, **ranks)
 
     def noise(step: int) -> draws.Noise:
         drawn = draws.noise(config.seed, step, config.batch, config.model.latent_dim, share)
@@ -87,4 +88,4 @@ def main(data: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]))

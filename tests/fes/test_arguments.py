@@ -1,16 +1,17 @@
 """The command line of training: flags, a yaml file, and what the data decide."""
 
+import copy
 from pathlib import Path
 
 import pytest
 import yaml
 
 from fes.arguments import parse, resolve
-from fes.config import Config, ModelConfig, to_tree
+from fes.config import Config, ModelConfig
 from fes.errors import InputError
-from shards.drawn import DrawnOptions, draw
-from shards.index import ShardIndex
-from shards.writer import build
+from fes.mixture import Mixture
+from fes.tree import to_tree
+from shards.addresses import shown
 
 
 def test_flags_win_over_the_yaml_file_and_the_file_over_the_defaults(tmp_path):
@@ -19,7 +20,7 @@ def test_flags_win_over_the_yaml_file_and_the_file_over_the_defaults(tmp_path):
     config, dry_run = parse(["--config", str(file), "--batch", "128", "--model.latent-dim", "24"])
     assert (config.batch, config.seed, config.critic_steps) == (128, 3, 5)
     assert (config.model.latent_dim, config.model.channels, config.model.resolution) == (24, 3, None)
-    assert (config.data, config.run, dry_run) == (Path("d"), Path("r"), False)
+    assert (config.data, config.run, dry_run) == ("d", Path("r"), False)
 
 
 @pytest.mark.parametrize("equals", [False, True])
@@ -28,7 +29,7 @@ def test_flags_alone_and_their_two_spellings(equals, tmp_path):
     file.write_text("seed: 7")
     config_flag = [f"--config={file}"] if equals else ["--config", str(file)]
     config, dry_run = parse(["--data", "d", "--run", "r", "--dry-run", *config_flag])
-    assert config == Config(Path("d"), Path("r"), seed=7)
+    assert config == Config("d", Path("r"), seed=7)
     assert dry_run
 
 
@@ -67,6 +68,7 @@ def test_a_missing_required_flag_ends_with_code_2(capsys):
         ("bach: 3", "unknown key 'bach'; did you mean 'batch'?"),
         ("batch: many", "batch is 'many': it must be of type int"),
         ("model: {latnt_dim: 3}", "model: unknown key 'latnt_dim'; did you mean 'latent_dim'?"),
+        ("stream: {on_bad_sample: skipp}", "stream: on_bad_sample is 'skipp'; did you mean 'skip'?"),
         ("dry_run: 1", "unknown key 'dry_run'"),
         ("a: [", "is not valid yaml"),
         (None, "cannot read the config"),
@@ -94,7 +96,8 @@ def test_help_shows_what_every_setting_means(capsys):
     assert ended.value.code == 0
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     for flag, meaning in (
-        ("--data", "Folder of shards"),
+        ("--data", "Folder or address of shards"),
+        ("--stream.on-bad-sample", "take another sample (skip)"),
         ("--critic-steps", "Updates of the critics for each update of the autoencoder"),
         ("--model.latent-dim", "Length of the code z"),
         ("--loss.latent-weight", "Pull of the codes towards the prior"),
@@ -106,20 +109,20 @@ def test_help_shows_what_every_setting_means(capsys):
         assert meaning in shown
 
 
-@pytest.mark.parametrize(("flag", "value"), [("resolution", 64), ("channels", 3)])
-def test_a_shape_that_the_data_have_not_is_refused(flag, value, drawn_folder, drawn_index):
-    asked = Config(drawn_folder, Path("r"), model=ModelConfig(**{flag: value}))
-    with pytest.raises(InputError, match=f"--model.{flag} is {value}, and the pictures in .* have "):
-        resolve(asked, drawn_index)
-
-
-def test_an_open_shape_is_that_of_the_data(drawn_folder, drawn_index):
-    config = resolve(Config(data=drawn_folder, run=Path("r")), drawn_index)
+def test_an_open_shape_is_that_of_the_data(drawn_folder, drawn_mixture):
+    config = resolve(Config(data=str(drawn_folder), run=Path("r")), drawn_mixture)
     assert (config.model.resolution, config.model.channels) == (48, 1)
+    assert config.data == str(drawn_folder)
 
 
-def test_data_of_a_resolution_that_no_network_has_are_refused(tmp_path):
-    options = DrawnOptions(train_identities=1, valid_identities=1, test_identities=0, resolution=40)
-    build(draw(options), tmp_path / "odd", workers=1)
-    with pytest.raises(InputError, match="resolution is 40"):
-        resolve(Config(data=tmp_path / "odd", run=Path("r")), ShardIndex.load(tmp_path / "odd"))
+@pytest.mark.parametrize(("resolution", "channels"), [(64, 3), (96, 1), (48, 3)])
+def test_any_shape_that_the_networks_have_may_be_asked_for(resolution, channels, drawn_mixture):
+    asked = Config("d", Path("r"), model=ModelConfig(resolution=resolution, channels=channels))
+    assert resolve(asked, drawn_mixture).model == asked.model
+
+
+def test_a_password_in_an_address_is_not_kept(drawn_mixture):
+    index = copy.copy(drawn_mixture.sets[0])
+    index.place = shown("https://me:secret@host/set?token=secret")
+    config = resolve(Config("https://me:secret@host/set?token=secret", Path("r")), Mixture([index]))
+    assert config.data == "https://host/set"

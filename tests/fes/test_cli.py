@@ -7,7 +7,10 @@ import pytest
 from PIL import Image
 
 from fes.cli import main
+from fes.judge import load_judge
 from fes.synthesizer import Synthesizer
+from shards.drawn import DrawnOptions, draw
+from shards.writer import BuildOptions, build
 
 
 def sentence(capsys, *arguments: object) -> str:
@@ -97,6 +100,27 @@ def test_a_judge_is_trained_tested_and_used_to_evaluate(drawn_folder, snapshot_f
     assert json.loads(capsys.readouterr().out) == results
     assert results["faces"] == 4
     assert {"expression_accuracy", "judge_accuracy", "truth_l1", "copy_l1"} <= results.keys()
+
+
+def test_a_judge_of_several_sets_reads_the_shape_that_is_asked_for(
+    drawn_folder, unlabelled_folder, tmp_path, capsys
+):
+    judge, data = tmp_path / "judge.safetensors", f"{drawn_folder},{unlabelled_folder}:0.1"
+    shape = ["--resolution", "64", "--channels", "3"]
+    main(["judge", "train", "--data", data, *shape, "--out", str(judge), "--kimg", "0.032", "--batch", "16"])
+    assert capsys.readouterr().out.strip().endswith(" of 49 held-out pictures")
+    made = load_judge(judge)
+    assert (made.resolution, made.channels) == (64, 3)
+    main(["judge", "test", "--judge", str(judge), "--data", str(drawn_folder)])
+    assert capsys.readouterr().out.strip().endswith(" of 42 pictures")
+
+
+def test_a_judge_that_cannot_be_tested_is_told_before_it_is_trained(tmp_path, capsys):
+    options = DrawnOptions(train_identities=1, valid_identities=0, test_identities=0)
+    build(draw(options), tmp_path / "data", BuildOptions(workers=1))
+    asked = ["judge", "train", "--data", tmp_path / "data", "--out", tmp_path / "judge"]
+    assert sentence(capsys, *asked).endswith("data has no test or valid split to test a judge on")
+    assert "--resolution is 50: it must be 48 or 64 times" in sentence(capsys, *asked, "--resolution", 50)
 
 
 def test_an_impossible_evaluation_is_told_in_one_sentence(drawn_folder, snapshot_file, tmp_path, capsys):

@@ -1,6 +1,8 @@
 """Several ranks do exactly what one process does: with real processes, over gloo, in float64."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,36 +12,44 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from shards.index import ShardIndex
+
 RANK = Path(__file__).with_name("rank.py")
 REPOSITORY = Path(__file__).parents[2]
 
 Ranks = list[dict[str, Tensor]]
 
 
-def launch(count: int, *command: str) -> None:
+def launched(count: int, *command: str) -> subprocess.CompletedProcess[str]:
     """Runs a command in `count` processes that know of each other, one thread each."""
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     environment["PYTHONPATH"] = str(REPOSITORY)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(count)]
     launcher.append("--")  # else torchrun takes a script's --run for the beginning of its own --run-path
-    done = subprocess.run(
+    return subprocess.run(
         [*launcher, *command], env=environment, capture_output=True, text=True, timeout=300, check=False
     )
+
+
+def launch(count: int, *command: str) -> None:
+    """Runs a command like `launched`, which has to succeed."""
+    done = launched(count, *command)
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-def run_ranks(count: int, data: Path, out: Path) -> Ranks:
+def run_ranks(count: int, data: str, out: Path) -> Ranks:
     """What each rank saved."""
-    launch(count, str(RANK), str(data), str(out))
+    launch(count, str(RANK), data, str(out))
     return [load_file(out / f"rank{rank}.safetensors") for rank in range(count)]
 
 
 @pytest.fixture(scope="module")
-def ranks(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Ranks]:
-    """What the ranks of runs with 1, 2 and 4 processes saved."""
-    return {
-        count: run_ranks(count, drawn_folder, tmp_path_factory.mktemp(f"ranks{count}")) for count in (1, 2, 4)
-    }
+def ranks(
+    drawn_folder: Path, unlabelled_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[int, Ranks]:
+    """What the ranks of runs with 1, 2 and 4 processes saved, on labelled and unlabelled pictures."""
+    data = f"{drawn_folder},{unlabelled_folder}"
+    return {count: run_ranks(count, data, tmp_path_factory.mktemp(f"ranks{count}")) for count in (1, 2, 4)}
 
 
 def differences(found: dict[str, Tensor], expected: dict[str, Tensor], prefix: str) -> dict[str, float]:
@@ -115,3 +125,24 @@ def test_a_resumed_run_of_four_ranks_ends_with_the_bits_of_one_that_never_stoppe
         )
         assert whole.keys() == parts.keys()
         assert all(torch.equal(whole[key], parts[key]) for key in whole)
+
+
+def test_samples_that_any_rank_skips_are_counted_together_and_end_the_run_on_all(
+    drawn_folder: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(drawn_folder, tmp_path / "data")
+    train = ShardIndex.load(tmp_path / "data").split("train")
+    with (tmp_path / "data" / train.shards[0].name).open("r+b") as shard:
+        shard.seek(int(train.places[0]["image_offset"]))
+        shard.write(b"damage")
+    (tmp_path / "tiny.yaml").write_text(TINY.replace("tick_kimg: 0.1", "tick_kimg: 10"))
+    command = [str(REPOSITORY / "fes" / "train.py"), "--config", str(tmp_path / "tiny.yaml")]
+    command += ["--data", str(tmp_path / "data"), "--run", str(tmp_path / "run")]
+    command += ["--stream.on-bad-sample", "skip", "--stream.most-bad-samples", "1"]
+    kimg = 2 * train.samples / 1000  # two epochs, in each of which one rank or the other meets it
+    done = launched(2, *command, "--clock.total-kimg", str(kimg))
+    assert done.returncode != 0
+    assert "train.py: 2 samples could not be read and were skipped, more than --stream" in done.stderr
+    (line,) = (tmp_path / "run" / "stats.jsonl").read_text().splitlines()
+    assert json.loads(line)["data/skipped"] == 2
+    assert (tmp_path / "run" / f"state-{kimg:010.3f}").is_dir()

@@ -1,5 +1,6 @@
 """Measures whose right answer is known: of networks that copy, and of networks that know the truth."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -16,7 +17,7 @@ from fes.snapshot import Snapshot, load_snapshot
 from shards.drawn import DrawnOptions, draw
 from shards.faces import render
 from shards.index import ShardIndex
-from shards.writer import build
+from shards.writer import BuildOptions, build
 
 
 class Copy(nn.Module):
@@ -61,7 +62,7 @@ def test_drawing_the_truth_has_no_error_and_the_judges_own_accuracy(drawn_judge,
     assert found["copy_l1"] > 0.005
     # Every test person is there in all seven expressions, so the true faces are the test faces.
     assert found["expression_accuracy"] == pytest.approx(found["judge_accuracy"])
-    assert found["judge_accuracy"] == pytest.approx(drawn_judge.accuracy(drawn_index.split("test")))
+    assert found["judge_accuracy"] == pytest.approx(drawn_judge.accuracy([drawn_index.split("test")]))
     by_class = found["expression_accuracy_by_class"]
     assert tuple(by_class) == EXPRESSIONS
     assert sum(by_class.values()) / 7 == pytest.approx(found["expression_accuracy"])
@@ -85,12 +86,39 @@ def test_the_test_split_is_held_out_or_else_the_validation_split(drawn_index, tm
     assert held_out(drawn_index) == "test"
     for valid in (1, 0):
         options = DrawnOptions(train_identities=1, valid_identities=valid, test_identities=0)
-        build(draw(options), tmp_path / str(valid), workers=1)
+        build(draw(options), tmp_path / str(valid), BuildOptions(workers=1))
     assert held_out(ShardIndex.load(tmp_path / "1")) == "valid"
     with pytest.raises(InputError, match="no test or valid split"):
         held_out(ShardIndex.load(tmp_path / "0"))
 
 
 def test_a_judge_of_another_shape_is_refused(drawn_index, snapshot_file):
-    with pytest.raises(InputError, match="the judge reads pictures of 64 px"):
+    with pytest.raises(InputError, match=r"the judge reads pictures of 64 px .* and the weights draw 48 px"):
         evaluate(load_snapshot(snapshot_file), new_judge(64, 1, seed=0), drawn_index, 5)
+
+
+@pytest.mark.parametrize("shape", [(96, 3), (48, 1)])
+def test_data_of_another_shape_are_read_in_that_of_the_weights(shape, tiny_model, tmp_path):
+    resolution, channels = shape
+    options = DrawnOptions(
+        train_identities=0, valid_identities=0, test_identities=2, resolution=64, channels=4 - channels
+    )
+    build(draw(options), tmp_path / "data", BuildOptions(workers=1))
+    index = ShardIndex.load(tmp_path / "data")
+    model = dataclasses.replace(tiny_model, resolution=resolution, channels=channels)
+    found = results(Copy(), new_judge(*shape, seed=0).eval(), index, model)
+    assert found["faces"] == 14
+    assert found["reconstruction_l1"] == 0
+    # The truth goes the way of the data: a copy of the neutral face errs nowhere but in the expression.
+    natural = results(
+        Copy(),
+        new_judge(64, 4 - channels, seed=0).eval(),
+        index,
+        dataclasses.replace(tiny_model, resolution=64, channels=4 - channels),
+    )
+    assert found["truth_l1"] == pytest.approx(natural["truth_l1"], rel=0.2)
+
+
+def test_held_out_pictures_without_labels_are_refused(unlabelled_folder, drawn_judge, snapshot_file):
+    with pytest.raises(InputError, match="have no labels to compare with"):
+        evaluate(load_snapshot(snapshot_file), drawn_judge, ShardIndex.load(unlabelled_folder), 5)

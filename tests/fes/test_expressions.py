@@ -26,3 +26,11 @@ def test_a_class_is_found_by_its_name_and_aliases_in_any_case(label, name):
 @pytest.mark.parametrize("name", ["", "contempt", "hap", "3"])
 def test_other_names_are_no_class(name):
     assert expression_label(name) is None
+
+
+def test_the_names_of_known_data_sets_are_known():
+    fer2013 = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+    ck_plus = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutrality")
+    rafd = ("angry", "disgusted", "fearful", "joy", "sad", "surprised", "neutral")
+    for names in (fer2013, ck_plus, rafd):
+        assert [expression_label(name) for name in names] == list(range(7))

@@ -23,6 +23,7 @@ class Relabelled:
     def __init__(self, split: Split, labels: np.ndarray) -> None:
         self.split, self.labels = split, labels
         self.samples, self.shard_starts = split.samples, split.shard_starts
+        self.resolution, self.channels = split.resolution, split.channels
 
     def image(self, position: int) -> np.ndarray:
         return self.split.image(position)
@@ -30,18 +31,21 @@ class Relabelled:
 
 def test_a_judge_learns_expressions_of_people_it_never_saw(drawn_judge, drawn_index):
     test = drawn_index.split("test")
-    assert new_judge(48, 1, seed=0).eval().accuracy(test) < 0.3  # a seventh is chance
-    assert drawn_judge.accuracy(test) > 0.6
+    assert new_judge(48, 1, seed=0).eval().accuracy([test]) < 0.3  # a seventh is chance
+    assert drawn_judge.accuracy([test]) > 0.6
     assert not drawn_judge.training
 
 
 def test_accuracy_is_the_share_of_right_answers_among_the_labelled(drawn_judge, drawn_index):
     test = drawn_index.split("test")
     seen = drawn_judge.read(torch.from_numpy(np.stack([test.image(p) for p in range(test.samples)]))).numpy()
-    assert drawn_judge.accuracy(test) == pytest.approx((seen == test.labels).mean())
+    assert drawn_judge.accuracy([test]) == pytest.approx((seen == test.labels).mean())
     labels = np.where(np.arange(test.samples) < 30, -1, seen)
     labels[-3:] = (labels[-3:] + 1) % 7
-    assert drawn_judge.accuracy(Relabelled(test, labels)) == pytest.approx(9 / 12)
+    some, none = Relabelled(test, labels), Relabelled(test, np.full(test.samples, -1))
+    assert drawn_judge.accuracy([some]) == pytest.approx(9 / 12)
+    assert drawn_judge.accuracy([some, none, Relabelled(test, seen)]) == pytest.approx(51 / 54)
+    assert drawn_judge.accuracy([none]) == 0
 
 
 def test_an_answer_does_not_depend_on_the_other_pictures(drawn_judge, drawn_index):
@@ -56,15 +60,28 @@ def test_unlabelled_pictures_are_passed_over_even_where_a_batch_has_no_others(dr
     train = drawn_index.split("train")
     labels = np.where(np.arange(train.samples) < 3, train.labels, -1)
     judge = new_judge(48, 1, seed=0)
-    train_judge(judge, Relabelled(train, labels), JudgeConfig(kimg=0.08, batch=8), silent)
+    train_judge(judge, [Relabelled(train, labels)], [1.0], JudgeConfig(kimg=0.08, batch=8), silent)
     assert all(torch.isfinite(value).all() for value in judge.state_dict().values())
+
+
+def test_sets_without_any_label_are_left_out_and_refused_alone(drawn_index):
+    train = drawn_index.split("train")
+    none = Relabelled(train, np.full(train.samples, -1))
+    config, judges = JudgeConfig(kimg=0.032, batch=16), [new_judge(48, 1, seed=4) for _ in range(2)]
+    train_judge(judges[0], [train], [1.0], config, silent)
+    train_judge(judges[1], [none, train], [0.9, 0.1], config, silent)
+    one, other = (judge.state_dict() for judge in judges)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    with pytest.raises(InputError, match="have no labels: a judge cannot learn"):
+        train_judge(judges[0], [none, none], [1.0, 1.0], config, silent)
 
 
 def test_the_same_seed_trains_the_same_judge_and_progress_is_told(drawn_index):
     config, told = JudgeConfig(kimg=0.064, batch=16), []
     judges = [new_judge(48, 1, seed=4) for _ in range(2)]
     for judge in judges:
-        train_judge(judge, drawn_index.split("train"), config, lambda done, total: told.append((done, total)))
+        parts = [drawn_index.split("train")]
+        train_judge(judge, parts, [1.0], config, lambda done, total: told.append((done, total)))
     one, other = (judge.state_dict() for judge in judges)
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert told == 2 * [(1, 4), (2, 4), (3, 4), (4, 4)]
@@ -106,7 +123,8 @@ def test_pictures_of_another_shape_are_refused():
     judge = new_judge(48, 1, seed=0)
     judge.check_shape(48, 1)
     for shape in ((64, 1), (48, 3)):
-        with pytest.raises(InputError, match="reads pictures of 48 px and 1 channels, and these have"):
+        told = f"reads pictures of 48 px and 1 channels, .* --resolution {shape[0]} --channels {shape[1]}' "
+        with pytest.raises(InputError, match=told):
             judge.check_shape(*shape)
 
 

@@ -9,6 +9,8 @@ from fes.config import LossConfig
 from fes.draws import Noise
 from fes.networks import Networks
 from fes.objectives import AutoencoderObjective, CriticObjective, frozen
+from fes.stream import Stream
+from shards.index import ShardIndex
 
 SIZE = 4
 WEIGHTS = LossConfig(reconstruction_weight=3.0, image_weight=0.7, latent_weight=0.3, penalty_weight=7.0)
@@ -204,3 +206,71 @@ def test_frozen_gives_back_what_it_took_also_after_an_error():
         fail()
     assert layer.weight.requires_grad
     assert not layer.bias.requires_grad
+
+
+# ---- pictures without labels
+
+
+def seen_by(critic: nn.Module, player: nn.Module, batch: Batch, noise: Noise) -> list[tuple]:
+    """What the critic is shown while a player's loss is made: pictures, labels and its scores, by call."""
+    calls = []
+    hook = critic.register_forward_hook(lambda _, args, score: calls.append((*args, score.detach().clone())))
+    player(batch, noise)
+    hook.remove()
+    return calls
+
+
+def test_the_critic_sees_equally_many_of_each_class_on_both_sides(networks, batch, noise):
+    calls = seen_by(networks.image_critic, CriticObjective(networks, WEIGHTS), batch, noise)
+    (pictures, labels, _), (_, between, _) = calls
+    assert torch.equal(pictures[:SIZE], real(batch.image))
+    assert not torch.equal(pictures[SIZE:], pictures[:SIZE])
+    assert sorted(labels[:SIZE].tolist()) == sorted(labels[SIZE:].tolist()) == [-1, 0, 3, 6]
+    assert torch.equal(between, labels[:SIZE])
+    # The autoencoder is asked for the partners' classes, which are those of the batch in another order.
+    ((_, asked, _),) = seen_by(networks.image_critic, AutoencoderObjective(networks, WEIGHTS), batch, noise)
+    assert sorted(asked.tolist()) == [-1, 0, 3, 6]
+
+
+def test_batches_of_labelled_and_unlabelled_sets_deal_the_same_classes_to_both_sides(
+    networks, noise, drawn_folder, unlabelled_folder
+):
+    folders = drawn_folder, unlabelled_folder
+    parts = [ShardIndex.load(folder).split("train").sized(48, 1) for folder in folders]
+    stream = Stream(parts, weights=[0.5, 0.5], seed=0, batch=SIZE, window=64)
+    mixed = 0
+    for step in range(8):
+        batch = stream[step]
+        known = batch.label != -1
+        mixed += bool(known.any() and not known.all())
+        assert sorted(batch.label.tolist()) == sorted(batch.partner_label.tolist())
+        (_, labels, _), _ = seen_by(networks.image_critic, CriticObjective(networks, WEIGHTS), batch, noise)
+        assert torch.equal(*labels.chunk(2))
+    assert mixed > 0
+
+
+@pytest.mark.parametrize("labels", [[0, 3, -1, 6], [-1, -1, 2, -1], [-1, -1, -1, -1]])
+def test_unlabelled_pictures_use_the_eighth_embedding_on_both_sides(networks, batch, noise, labels):
+    label = torch.tensor(labels)
+    batch = batch._replace(label=label, partner_label=label.flip(0))
+    critic = CriticObjective(networks, WEIGHTS)
+    (_, _, before), _ = seen_by(networks.image_critic, critic, batch, noise)
+    with torch.no_grad():
+        networks.image_critic.class_weight.weight[7] += 1
+    (_, _, after), _ = seen_by(networks.image_critic, critic, batch, noise)
+    for moved in (before != after).chunk(2):  # the real side, then the synthesised one
+        assert torch.equal(moved, label == -1)
+
+
+@pytest.mark.parametrize("labels", [[0, 3, -1, 6], [-1, -1, 2, -1], [-1, -1, -1, -1]])
+def test_only_the_embeddings_of_classes_that_are_there_learn(networks, batch, noise, labels):
+    label = torch.tensor(labels)
+    batch = batch._replace(label=label, partner_label=label.flip(0))
+    for objective, embedding in (
+        (CriticObjective, networks.image_critic.class_weight),
+        (AutoencoderObjective, networks.generator.norm.affine),
+    ):
+        loss, _ = objective(networks, WEIGHTS)(batch, noise)
+        (slope,) = torch.autograd.grad(loss, embedding.weight)
+        learning = slope.abs().sum(dim=1) > 0
+        assert learning.nonzero().flatten().tolist() == sorted(set(label.remainder(8).tolist()))

@@ -64,6 +64,15 @@ def test_off_a_terminal_a_tick_is_one_plain_line(tmp_path, capsys):
     )
 
 
+def test_skipped_samples_are_shown_once_there_are_any(tmp_path, capsys):
+    with Report(tmp_path, 10.0, 0.0) as report:
+        for skipped in (0, 1234):
+            report.tick(2.0 + skipped, LOSSES | TIMES | {"data/skipped": skipped})
+    none, some = capsys.readouterr().out.splitlines()
+    assert "skipped" not in none
+    assert "wait 25%  skipped 1,234  critic/loss" in some
+
+
 def test_on_a_terminal_there_is_a_table_with_each_loss(tmp_path):
     program = (
         "import sys; from pathlib import Path; from fes.report import Report\n"

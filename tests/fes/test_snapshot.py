@@ -12,12 +12,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save, save_file
 
-from fes.config import Config, to_tree
+from fes.config import Config
 from fes.ema import Ema
 from fes.errors import InputError
 from fes.expressions import EXPRESSIONS
 from fes.networks import Networks
 from fes.snapshot import code_commit, find_snapshot, load_snapshot, save_snapshot, snapshot_path
+from fes.tree import to_tree
 
 DATA = {"source": "drawn", "fingerprint": "ab", "train": {"happy": 3}}
 

@@ -135,10 +135,10 @@ def test_settings_that_do_not_touch_the_numbers_may_change(tiny_config, tmp_path
     path = save(tiny_config, parts)
     free = dataclasses.replace(
         tiny_config,
-        data=tmp_path / "moved",
+        data=str(tmp_path / "moved"),
         run=tmp_path / "renamed",
         grid_faces=5,
-        stream=StreamConfig(workers=7),
+        stream=StreamConfig(workers=7, on_bad_sample="skip", patience=5.0),
         clock=ClockConfig(total_kimg=99.0),
     )
     assert load_state(path, parts, free, "data") == 12

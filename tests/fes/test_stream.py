@@ -1,8 +1,8 @@
-"""Which samples a step sees: whatever the ranks, the workers, the start and the cache."""
+"""Which samples a step sees: whatever the ranks, the workers, the start, the cache and the damage."""
 
 import itertools
-import pickle
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,41 +10,30 @@ import pytest
 import torch
 
 from fes.batch import Batch
+from fes.decoded import DecodedSplit, decode_to
 from fes.errors import InputError
-from fes.stream import DecodedSplit, Order, Stream, decode_to, share_of
-from shards.index import ShardIndex
+from fes.order import Order
+from fes.stream import Stream, share_of
+from shards.index import ShardIndex, Split
+from tests.fes.numbered import Broken, Heard, Numbers, Shelved, taken
 
 SHAPE = 1, 48, 48
 
 
-class Numbers:
-    """Samples whose pictures are their positions: which samples a batch holds can be read from it."""
-
-    def __init__(self, sizes: list[int], labels: np.ndarray | None = None) -> None:
-        self.shard_starts = np.cumsum([0, *sizes])
-        self.samples = sum(sizes)
-        self.labels = np.arange(self.samples) % 7 if labels is None else labels
-
-    def image(self, position: int) -> np.ndarray:
-        return np.array([position // 256, position % 256], np.uint8).reshape(1, 1, 2)
+def stream(*parts, batch: int = 8, window: int = 16, seed: int = 0, **settings) -> Stream:
+    return Stream(parts, seed=seed, batch=batch, window=window, **settings)
 
 
-class Broken(Numbers):
-    """Samples of which one cannot be read."""
-
-    def image(self, position: int) -> np.ndarray:
-        if position == 5:
-            raise InputError("shard-3.tar is cut short: build it again")
-        return super().image(position)
+def first(batches: Iterator[Batch], count: int) -> list[Batch]:
+    """The first batches; the processes that read them end."""
+    found = list(itertools.islice(batches, count))
+    batches.close()
+    return found
 
 
-def stream(samples, batch: int = 8, window: int = 16, seed: int = 0, rank: int = 0, ranks: int = 1) -> Stream:
-    return Stream(samples, seed=seed, batch=batch, window=window, rank=rank, ranks=ranks)
-
-
-def taken(pictures: torch.Tensor) -> list[int]:
-    """The positions that pictures of `Numbers` stand for."""
-    return [int(high) * 256 + int(low) for high, low in pictures[:, 0, 0]]
+def joined(shares: list[Batch]) -> Batch:
+    """The global batch that the ranks' shares are of."""
+    return Batch(*(torch.cat(parts) for parts in zip(*shares, strict=True)))
 
 
 def assert_equal(one: Batch, other: Batch) -> None:
@@ -57,7 +46,7 @@ def assert_equal(one: Batch, other: Batch) -> None:
 @pytest.mark.parametrize("batch", [8, 9])
 def test_each_epoch_is_a_permutation_of_all_samples(window, batch):
     samples = Numbers([50, 80, 50, 70, 50])
-    reading = stream(samples, batch, window)
+    reading = stream(samples, batch=batch, window=window)
     steps = -(-samples.samples * 3 // batch)
     seen = list(itertools.chain.from_iterable(taken(reading[step].image) for step in range(steps)))
     epochs = [seen[epoch * 300 : (epoch + 1) * 300] for epoch in range(3)]
@@ -65,44 +54,89 @@ def test_each_epoch_is_a_permutation_of_all_samples(window, batch):
     assert epochs[0] != epochs[1] != epochs[2] != list(range(300))
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+@pytest.mark.parametrize("sizes", [([50, 39], [7, 8, 8]), ([1], [30, 31])])
+def test_each_epoch_of_each_data_set_is_exact_whatever_ranks_and_workers(sizes, ranks, workers):
+    parts = Numbers(sizes[0]), Numbers(sizes[1], first=1000)
+    readings = [
+        stream(*parts, batch=12, weights=[2, 1], window=20, rank=rank, ranks=ranks) for rank in range(ranks)
+    ]
+    shares = zip(*(first(reading.batches(0, workers), 25) for reading in readings), strict=True)
+    batches = [joined(list(each)) for each in shares]
+    seen = list(itertools.chain.from_iterable(taken(batch.image) for batch in batches))
+    assert len(seen) == 300
+    for part in parts:
+        own = [number - part.first for number in seen if 0 <= number - part.first < part.samples]
+        assert len(own) > part.samples
+        for at in range(0, len(own) // part.samples * part.samples, part.samples):
+            assert sorted(own[at : at + part.samples]) == list(range(part.samples))
+    for batch in batches:
+        assert sorted(taken(batch.partner_image)) == sorted(taken(batch.image))
+
+
+def test_one_data_set_gives_what_its_order_says():
+    samples = Numbers([30, 30])
+    order = Order(5, samples.shard_starts, 16)
+    for step in (0, 7, 10**6, 10**12):
+        batch = stream(samples, seed=5)[step]
+        assert taken(batch.image) == order(np.arange(step * 8, step * 8 + 8)).tolist()
+
+
+def test_the_batches_of_a_seed_never_change():
+    """Else a run that goes on after an update of fes would see some samples twice and others never."""
+    batch = stream(Numbers([30, 30]), seed=1)[20]
+    assert taken(batch.image) == [34, 37, 43, 32, 47, 45, 44, 46]
+    assert taken(batch.partner_image) == [47, 34, 44, 45, 37, 46, 43, 32]
+
+
 def test_another_seed_has_another_order():
     samples = Numbers([100, 100])
     assert taken(stream(samples)[0].image) != taken(stream(samples, seed=1)[0].image)
 
 
-def test_the_samples_of_a_window_come_from_consecutive_shards():
-    sizes = [40] * 10
-    order = Order(0, Numbers(sizes).shard_starts, window=80)
-    epoch = order(np.arange(400)) // 40  # the shard of each sample, in the order of the epoch
-    windows = [epoch[at : at + 80] for at in range(0, 400, 80)]
-    shards = [set(window.tolist()) for window in windows]
-    assert all(len(each) == 2 for each in shards)
-    assert set.union(*shards) == set(range(10))
-    assert all((np.diff(window) != 0).sum() > 10 for window in windows)  # mixed, not one after the other
-    assert sorted(windows[0].tolist()) != sorted(order(np.arange(400, 480)) // 40)  # other shards each epoch
+def test_data_sets_alike_are_shuffled_apart():
+    reading = stream(Numbers([100]), Numbers([100], first=1000), batch=100)
+    numbers = np.array(taken(reading[0].image))
+    one, other = numbers[numbers < 1000], numbers[numbers >= 1000] - 1000
+    assert one[:20].tolist() != other[:20].tolist()
 
 
-def test_an_order_keeps_no_more_than_a_few_windows():
-    order = Order(0, Numbers([100] * 50).shard_starts, window=64)
-    order(np.arange(5000))
-    kept = order._within.cache_info()
-    assert kept.misses == -(-5000 // 64)  # each window's permutation is made once
-    assert kept.currsize <= 4
+def test_data_sets_come_as_often_as_their_weights_say():
+    reading = stream(Numbers([60]), Numbers([900], first=1000), batch=1000, weights=[0.7, 0.3])
+    for step in range(0, 30, 10):
+        numbers = [number for at in range(10) for number in taken(reading[step + at].image)]
+        assert sum(number < 1000 for number in numbers) == 7000
 
 
-def test_an_order_travels_to_another_process():
-    order = Order(3, Numbers([40, 41, 39]).shard_starts, window=32)
-    positions = np.arange(50, 300)
-    assert np.array_equal(pickle.loads(pickle.dumps(order))(positions), order(positions))
+def test_without_weights_data_sets_come_equally_often():
+    numbers = taken(stream(Numbers([60]), Numbers([900], first=1000), batch=10_000)[0].image)
+    assert sum(number < 1000 for number in numbers) == 5000
+
+
+def test_labelled_and_unlabelled_data_sets_share_a_batch():
+    parts = Numbers([30, 30]), Numbers([40], labels=np.full(40, -1), first=1000)
+    batch = stream(*parts, batch=64)[3]
+    for pictures, labels in ((batch.image, batch.label), (batch.partner_image, batch.partner_label)):
+        numbers = taken(pictures)
+        assert labels.tolist() == [number % 7 if number < 1000 else -1 for number in numbers]
+        assert 0 < sum(number < 1000 for number in numbers) < 64
+
+
+def test_data_sets_with_pictures_of_several_shapes_are_refused():
+    other = Numbers([10])
+    other.channels = 1
+    with pytest.raises(ValueError, match="not of one shape"):
+        stream(Numbers([10]), other)
 
 
 @pytest.mark.parametrize("ranks", [2, 4])
-def test_shares_of_the_ranks_put_together_are_the_batch_of_one_process(drawn_index, ranks):
-    train = drawn_index.split("train")
+@pytest.mark.parametrize("sets", [1, 2])
+def test_shares_of_the_ranks_put_together_are_the_batch_of_one_process(drawn_index, ranks, sets):
+    parts = [drawn_index.split(name) for name in ("train", "valid")[:sets]]
     for step in (0, 20, 21):  # 168 samples: an epoch ends within the batches
-        whole = stream(train)[step]
-        shares = [stream(train, rank=rank, ranks=ranks)[step] for rank in range(ranks)]
-        assert_equal(whole, Batch(*(torch.cat(parts) for parts in zip(*shares, strict=True))))
+        whole = stream(*parts)[step]
+        assert_equal(whole, joined([stream(*parts, rank=rank, ranks=ranks)[step] for rank in range(ranks)]))
 
 
 def test_partners_are_the_batchs_own_samples_dealt_otherwise():
@@ -128,9 +162,8 @@ def test_labels_of_partners_of_a_global_batch_are_a_permutation_of_its_labels(dr
 
 def test_a_batch_holds_the_pictures_and_labels_of_its_samples(drawn_index):
     train = drawn_index.split("train")
-    reading = stream(train)
-    chosen = reading.order(np.arange(16, 24))
-    batch = reading[2]
+    chosen = Order(0, train.shard_starts, 16)(np.arange(16, 24))
+    batch = stream(train)[2]
     assert (batch.image.dtype, batch.image.shape) == (torch.uint8, (8, *SHAPE))
     assert (batch.label.dtype, batch.label.shape) == (torch.int64, (8,))
     assert batch.label.tolist() == train.labels[chosen].tolist()
@@ -138,27 +171,24 @@ def test_a_batch_holds_the_pictures_and_labels_of_its_samples(drawn_index):
         assert np.array_equal(picture.numpy(), train.image(int(position)))
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, 1, 2])
 def test_workers_change_nothing_and_a_start_skips_steps(drawn_index, workers):
-    reading = stream(drawn_index.split("train"))
-    batches = reading.batches(19, workers)
-    for step in range(19, 24):
-        assert_equal(next(batches), reading[step])
+    reading = stream(drawn_index.split("train"), drawn_index.split("valid"))
+    for step, batch in zip(range(19, 39), first(reading.batches(19, workers), 20), strict=True):
+        assert_equal(batch, reading[step])
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_unreadable_samples_are_told_in_the_same_sentence(workers):
     with pytest.raises(InputError) as caught:
-        list(itertools.islice(stream(Broken([10, 10])).batches(0, workers), 4))
-    assert str(caught.value) == "shard-3.tar is cut short: build it again"
+        list(itertools.islice(stream(Broken([10, 10], [5])).batches(0, workers), 4))
+    assert str(caught.value) == "shard-3.tar: member 5.png is damaged: build it again"
 
 
 def test_a_damaged_shard_is_told_in_one_sentence_from_a_worker(drawn_folder, tmp_path):
     copy = Path(shutil.copytree(drawn_folder, tmp_path / "copy"))
     shard = sorted(copy.glob("*train*.tar"))[0]
-    content = bytearray(shard.read_bytes())
-    content[:] = bytes(len(content))
-    shard.write_bytes(content)
+    shard.write_bytes(bytes(shard.stat().st_size))
     reading = stream(ShardIndex.load(copy).split("train"))
     with pytest.raises(InputError, match=shard.name) as caught:
         list(itertools.islice(reading.batches(0, workers=1), 21))
@@ -175,44 +205,152 @@ def test_unlabelled_samples_come_through():
     assert found == {position: 2 if position == 3 else -1 for position in range(16)}
 
 
-def test_the_cache_of_decoded_pictures_gives_the_same_batches(drawn_index, tmp_path):
-    train, path = drawn_index.split("train"), tmp_path / "new" / "train.uint8"
-    decode_to(path, train, SHAPE)
-    cached = stream(DecodedSplit(train, path, SHAPE))
+DAMAGED = {3, 40, 41, 42, 99, 167}
+
+
+@pytest.fixture(scope="module")
+def damaged_split(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Split:
+    """Real shards in which the samples of `DAMAGED` lie in ruins: pictures in all but one, which has a
+    label that no class has."""
+    copy = Path(shutil.copytree(drawn_folder, tmp_path_factory.mktemp("damaged") / "copy"))
+    split = ShardIndex.load(copy).split("train")
+    *pictures, mislabelled = sorted(DAMAGED)
+    for position in pictures:
+        with (copy / split.shards[split.where(position)].name).open("r+b") as file:
+            file.seek(int(split.places[position]["image_offset"]) + 30)
+            file.write(b"rust")
+    places = np.load(copy / "index.npy", mmap_mode="r+")
+    places["label"][mislabelled] = 77  # the training split is the first
+    places.flush()
+    return ShardIndex.load(copy).split("train")
+
+
+def test_skipped_samples_are_the_same_for_ranks_samples_and_partners(damaged_split):
+    whole = stream(damaged_split, batch=24, on_bad_sample="skip")
+    for step in range(14):  # two epochs
+        batch = whole[step]
+        for ranks in (2, 4):
+            shares = [
+                stream(damaged_split, batch=24, rank=rank, ranks=ranks, on_bad_sample="skip")[step]
+                for rank in range(ranks)
+            ]
+            assert_equal(batch, joined(shares))
+        pairs, partners = (
+            sorted((image.numpy().tobytes(), int(label)) for image, label in zip(images, labels, strict=True))
+            for images, labels in ((batch.image, batch.label), (batch.partner_image, batch.partner_label))
+        )
+        assert pairs == partners
+
+
+def test_a_skipped_sample_is_replaced_by_the_next_good_one_of_its_data_set(damaged_split, drawn_index):
+    sound = drawn_index.split("train")
+    other = Numbers([10])
+    other.image = lambda position: np.zeros(SHAPE, np.uint8)
+    other.channels, other.resolution = 1, 48
+    reading = stream(other, damaged_split, batch=24, on_bad_sample="skip")
+    order = reading.parts[1].order
+    for step in range(14):
+        parts, places = reading.mix(np.arange(step * 24, step * 24 + 24))
+        batch = reading[step]
+        for row in np.flatnonzero(parts == 1):
+            walk = order(np.arange(places[row], places[row] + 50)).tolist()
+            expected = next(position for position in walk if position not in DAMAGED)
+            assert np.array_equal(batch.image[row], sound.image(expected))
+            assert batch.label[row] == sound.labels[expected]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("ranks", [1, 4])
+def test_skipped_samples_are_counted_once_with_their_batch(damaged_split, ranks, workers):
+    steps = 21  # three epochs of 168 samples
+    order = Order(0, damaged_split.shard_starts, 16)(np.arange(steps * 24)).reshape(steps, ranks, -1)
+    bad = np.isin(order, list(DAMAGED))
+    assert bad.sum() == 3 * len(DAMAGED)
+    for rank in range(ranks):
+        reading = stream(damaged_split, batch=24, rank=rank, ranks=ranks, on_bad_sample="skip")
+        batches = reading.batches(0, workers)
+        for step in range(steps):
+            next(batches)
+            assert reading.skipped == bad[: step + 1, rank].sum()
+            if bad[step, rank].any():
+                newest = order[step, rank][bad[step, rank]][-1]
+                assert damaged_split.shards[damaged_split.where(newest)].name in reading.last_skipped
+        batches.close()
+
+
+def test_counting_begins_anew_with_the_batches(damaged_split):
+    reading = stream(damaged_split, batch=168, on_bad_sample="skip")
+    assert (reading.skipped, reading.last_skipped) == (0, "")
+    for _ in range(2):
+        first(reading.batches(0), 2)
+        assert reading.skipped == 2 * len(DAMAGED)
+    batches = reading.batches(0)
+    assert (reading.skipped, reading.last_skipped) == (0, "")
+    batches.close()
+
+
+def test_bad_samples_end_the_run_where_nothing_else_is_asked(damaged_split):
+    with pytest.raises(InputError, match=r"drawn-train-\d{6}\.tar") as caught:
+        list(stream(damaged_split, batch=168).batches(0))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_skipping_changes_nothing_where_all_is_well(drawn_index, ranks):
+    train = drawn_index.split("train")
+    for step in (0, 21):
+        assert_equal(stream(train, ranks=ranks)[step], stream(train, ranks=ranks, on_bad_sample="skip")[step])
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_the_cache_of_decoded_pictures_gives_the_same_batches(drawn_index, damaged_split, tmp_path, damaged):
+    train, path = damaged_split if damaged else drawn_index.split("train"), tmp_path / "new" / "train.uint8"
+    decode_to(path, train, SHAPE, on_bad_sample="skip")
+    cached = stream(DecodedSplit(train, path, SHAPE), on_bad_sample="skip")
+    plain = stream(train, on_bad_sample="skip")
     for workers in (0, 1):
-        batches = cached.batches(0, workers)
-        for step in range(3):
-            assert_equal(next(batches), stream(train)[step])
-    assert [each.name for each in path.parent.iterdir()] == ["train.uint8"]
+        for step, batch in enumerate(first(cached.batches(0, workers), 21)):
+            assert_equal(batch, plain[step])
+        assert cached.skipped == (len(DAMAGED) if damaged else 0)
 
 
-def test_the_cache_is_written_once_and_again_where_it_is_cut_short(drawn_index, tmp_path):
-    valid, path = drawn_index.split("valid"), tmp_path / "valid.uint8"
-    decode_to(path, valid, SHAPE)
-    written = path.stat().st_ino
-    decode_to(path, valid, SHAPE)
-    assert path.stat().st_ino == written
-    content = path.read_bytes()
-    path.write_bytes(content[:-1])
-    decode_to(path, valid, SHAPE)
-    assert path.read_bytes() == content
+@pytest.mark.parametrize("workers", [0, 2])
+def test_every_process_that_reads_asks_for_the_shards_ahead(tmp_path, workers):
+    samples = Shelved([20] * 10, tmp_path / "log")
+    first(stream(samples, window=40, rank=1, ranks=2).batches(0, workers), 50)
+    told = samples.shelf.told
+    assert len({pid for pid, _ in told}) == max(workers, 1)
+    for pid in {pid for pid, _ in told}:
+        assert {name for each, asked in told for name in asked if each == pid} == {
+            shard.name for shard in samples.shards
+        }
 
 
-def test_a_mapped_cache_travels_without_its_pixels(drawn_index, tmp_path):
-    valid, path = drawn_index.split("valid"), tmp_path / "valid.uint8"
-    decode_to(path, valid, SHAPE)
-    split = DecodedSplit(valid, path, SHAPE)
-    split.image(0)
-    sent = pickle.dumps(split)
-    assert len(sent) < path.stat().st_size / 4
-    assert np.array_equal(pickle.loads(sent).image(5), valid.image(5))
+@pytest.mark.parametrize(("workers", "who"), [(0, "it"), (2, "worker 1")])
+def test_a_stall_is_told_with_its_rank_worker_and_shard(tmp_path, workers, who):
+    samples = Shelved([20] * 3, tmp_path / "log")
+    order = Order(0, samples.shard_starts, 16)(np.arange(16, 32))
+    samples.slow, samples.seconds = int(order[9]), 0.7  # of step 3 and rank 0
+    heard = Heard()
+    first(stream(samples, ranks=2, batch=8).batches(0, workers, patience=0.2, say=heard), 5)
+    name = samples.shards[samples.slow // 20].name
+    assert f"rank 0: no batch for 0.2 s; {who} reads {name} of https://host/faces" in heard.sentences
 
 
-@pytest.mark.parametrize("name", ["file/train.uint8", "x" * 300 + "/train.uint8"])
-def test_a_cache_that_cannot_be_written_is_told_in_one_sentence(drawn_index, tmp_path, name):
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(InputError, match="cannot write the decoded pictures"):
-        decode_to(tmp_path / name, drawn_index.split("valid"), SHAPE)
+def test_a_stall_is_told_on_stderr_by_default(tmp_path, capsys):
+    samples = Shelved([8], tmp_path / "log", slow=5, seconds=0.3)
+    first(stream(samples).batches(0, patience=0.2), 1)
+    assert capsys.readouterr().err == (
+        "rank 0: no batch for 0.2 s; it reads faces-0.tar of https://host/faces\n"
+    )
+
+
+def test_a_stall_at_decoded_pictures_names_their_file(drawn_index, tmp_path):
+    train, path = drawn_index.split("train"), tmp_path / "train.uint8"
+    decode_to(path, train, SHAPE)
+    assert stream(DecodedSplit(train, path, SHAPE)).parts[0].whereabouts(2) == str(path)
+    place = train.place
+    assert stream(train).parts[0].whereabouts(2) == f"drawn-train-000002.tar of {place}"
 
 
 def test_shares_are_equal_and_cover_the_batch():

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,13 +17,16 @@ from PIL import Image
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from fes.config import ClockConfig, Config, StreamConfig, to_tree
+from fes.config import ClockConfig, Config, StreamConfig
 from fes.networks import Networks
 from fes.snapshot import load_snapshot
 from fes.state import list_states
 from fes.train import main
+from fes.tree import to_tree
 from shards.drawn import DrawnOptions, draw
-from shards.writer import build
+from shards.index import ShardIndex
+from shards.schema import IMAGES
+from shards.writer import BuildOptions, build
 
 REPOSITORY = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("one_core")
@@ -114,15 +118,31 @@ def test_dry_run_shows_the_plan_and_writes_nothing(tiny_config, tmp_path, capsys
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
 
 
-@pytest.mark.parametrize(("flag", "value", "present"), [("resolution", "64", "48"), ("channels", "3", "1")])
-def test_a_shape_that_the_data_have_not_is_one_sentence(flag, value, present, drawn_folder, tmp_path, capsys):
-    arguments = ["--data", str(drawn_folder), "--run", str(tmp_path / "run"), f"--model.{flag}", value]
+def test_a_shape_that_the_data_have_not_is_shown_with_what_it_costs(drawn_folder, tmp_path, capsys):
+    arguments = ["--data", str(drawn_folder), "--run", str(tmp_path / "run"), "--dry-run"]
     with pytest.raises(SystemExit) as ended:
-        main(arguments)
+        main([*arguments, "--model.resolution", "64", "--model.channels", "3"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    assert "resolution: 64" in shown
+    assert f"warning: pictures of {drawn_folder} have 48 px and are enlarged to 64" in shown
+    assert f"warning: pictures of {drawn_folder} are grey" in shown
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ("{0}:0", "the weight 0: it must be a positive number"),
+        ("{0},{0}:2", "the same data twice"),
+        ("{0},", "must name a data set before and after each comma"),
+        ("{0},{0}-2:0.3", "-2 is no folder of shards"),
+    ],
+)
+def test_data_that_cannot_be_mixed_are_one_sentence(data, told, drawn_folder, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--data", data.format(drawn_folder), "--run", str(tmp_path / "run")])
     assert ended.value.code == 2
-    told = sentence(capsys)
-    assert f"--model.{flag} is {value}" in told
-    assert f"have {present}" in told
+    assert told in sentence(capsys)
     assert not (tmp_path / "run").exists()
 
 
@@ -134,7 +154,7 @@ def finished(drawn_folder, tiny_model, tmp_path_factory) -> Config:
     """A run from beginning to end, of 24 steps."""
     clock = ClockConfig(total_kimg=0.192, tick_kimg=0.048, snapshot_kimg=0.096, state_kimg=0.096)
     config = Config(
-        data=drawn_folder,
+        data=str(drawn_folder),
         run=tmp_path_factory.mktemp("finished") / "run",
         batch=8,
         critic_steps=2,
@@ -246,12 +266,92 @@ def test_classes_without_samples_are_warned_of(tiny_config, tmp_path, capsys):
     source.samples = [
         dataclasses.replace(sample, label=-1) if sample.label == 2 else sample for sample in source.samples
     ]
-    build(source, tmp_path / "fearless", workers=1)
-    config = with_total(dataclasses.replace(tiny_config, data=tmp_path / "fearless"), 0.024)
+    build(source, tmp_path / "fearless", BuildOptions(workers=1))
+    config = with_total(dataclasses.replace(tiny_config, data=str(tmp_path / "fearless")), 0.024)
     assert run(config) == 0
     shown = capsys.readouterr().out
     assert "warning: " in shown
     assert "no training sample of afraid: " in shown
+
+
+# ---- several data sets
+
+
+def test_a_run_on_labelled_grey_and_unlabelled_colour_pictures(
+    tiny_config, unlabelled_folder, tmp_path, capsys
+):
+    data = f"{tiny_config.data}:0.75,{unlabelled_folder}:0.25"
+    config = dataclasses.replace(tiny_config, data=data)
+    assert run(config) == 0
+    assert "warning" not in capsys.readouterr().out
+    about = load_snapshot(config.run).metadata["data"]
+    assert [each["weight"] for each in about["sets"]] == [0.75, 0.25]
+    assert (about["train"]["happy"], about["train"]["unlabelled"]) == (24, 28)
+    found = tensors(config.run)
+    start = Networks(config.model, config.seed).state_dict()
+    for name in ("image_critic.class_weight.weight", "generator.norm.affine.weight"):
+        moved = (start[name] != found[f"networks/{name}"]).any(dim=1)
+        assert moved[-1], name  # the row of the unlabelled
+    # The same data with other weights are other data.
+    assert run(dataclasses.replace(config, data=f"{tiny_config.data},{unlabelled_folder}")) == 2
+    assert "which saw other data than" in sentence(capsys)
+
+
+def test_a_mixture_interrupted_and_through_the_decoded_cache_ends_with_the_same_bits(
+    tiny_config, unlabelled_folder, tmp_path
+):
+    data = f"{tiny_config.data}:2,{unlabelled_folder}"
+    config = with_total(dataclasses.replace(tiny_config, data=data), 0.096)
+    assert run(config) == 0
+    stream = StreamConfig(workers=1, cache=tmp_path / "cache")
+    again = dataclasses.replace(config, run=tmp_path / "again" / "run", stream=stream)
+    for total_kimg in (0.04, 0.096):
+        assert run(with_total(again, total_kimg)) == 0
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    expected, found = tensors(config.run), tensors(again.run)
+    assert [name for name, value in expected.items() if not torch.equal(value, found[name])] == []
+
+
+# ---- damaged samples
+
+
+@pytest.fixture
+def damaged(drawn_folder, tmp_path) -> Path:
+    """A copy of the data whose first training picture is not what was written."""
+    folder = tmp_path / "damaged"
+    shutil.copytree(drawn_folder, folder)
+    split = ShardIndex.load(folder).split("train")
+    with (folder / split.shards[0].name).open("r+b") as shard:
+        shard.seek(int(split.places[0]["image_offset"]))
+        shard.write(b"damage")
+    return folder
+
+
+def test_a_damaged_picture_ends_the_run_with_its_name(tiny_config, damaged, capsys):
+    assert run(dataclasses.replace(tiny_config, data=str(damaged))) == 2
+    assert re.search(rf"train-000000.tar: member 000000000\.({'|'.join(IMAGES)}) ", sentence(capsys))
+
+
+@pytest.mark.parametrize("cache", [None, "cache"])
+def test_a_damaged_picture_may_be_skipped_and_counted(tiny_config, damaged, tmp_path, capsys, cache):
+    stream = StreamConfig(workers=0, on_bad_sample="skip", cache=cache and tmp_path / cache)
+    config = dataclasses.replace(tiny_config, data=str(damaged), stream=stream)
+    assert run(config) == 0
+    assert "  skipped 1" in capsys.readouterr().out
+    lines = [json.loads(line) for line in (config.run / "stats.jsonl").read_text().splitlines()]
+    assert lines[-1]["data/skipped"] >= 1
+
+
+def test_more_skipped_samples_than_allowed_end_the_run_and_lose_nothing(tiny_config, damaged, capsys):
+    stream = StreamConfig(workers=0, on_bad_sample="skip", most_bad_samples=0)
+    config = dataclasses.replace(tiny_config, data=str(damaged), stream=stream)
+    assert run(config) == 2
+    told = sentence(capsys)
+    assert "--stream.most-bad-samples 0" in told
+    assert "member 000000000." in told
+    assert len(list_states(config.run)) >= 1
+    assert run(config, "--stream.most-bad-samples", "100") == 0
+    assert f"goes on from {list_states(config.run)[0].parent}" in capsys.readouterr().out
 
 
 # ---- signals

@@ -23,7 +23,7 @@ class Diary:
         self.config, self.stop_at = config, stop_at
         self.networks = Networks(config.model, config.seed)
         self.ema = Ema(self.networks, config.ema_halflife_kimg)
-        self.stream = Stream(index.split("train"), seed=0, batch=config.batch, window=config.shuffle_window)
+        self.stream = Stream([index.split("train")], seed=0, batch=config.batch, window=config.shuffle_window)
         self.turns: list[str] = []
         self.drawn: list[int] = []
         self.batches_taken = 0

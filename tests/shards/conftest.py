@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shards.drawn import DrawnOptions, draw
-from shards.writer import build
+from shards.writer import BuildOptions, build
 
 PEOPLE = DrawnOptions(train_identities=6, valid_identities=2, test_identities=1)
 
@@ -30,7 +30,7 @@ def csv_of(tmp_path: Path) -> Callable[..., Path]:
 def drawn_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Finished shards of a few drawn people; not to be changed."""
     folder = tmp_path_factory.mktemp("drawn") / "shards"
-    build(draw(PEOPLE), folder, samples_per_shard=8, workers=1)
+    build(draw(PEOPLE), folder, BuildOptions(samples_per_shard=8, workers=1))
     return folder
 
 

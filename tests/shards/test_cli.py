@@ -7,12 +7,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fes.expressions import EXPRESSIONS
 from shards import cli
+from shards.index import ShardIndex
+from shards.pictures import as_image
 from shards.schema import INDEX_NAME, REPORT_NAME
-from tests.shards.made_up import row
+from tests.shards.made_up import picture, row
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = [sys.executable, "-m", "shards"]
@@ -65,7 +68,7 @@ def test_a_good_file_with_bad_rows_builds_and_every_bad_row_is_counted_and_named
         assert told in text
     assert "warning: train has no sample of class 'happy'" in text
     report = json.loads((tmp_path / "out" / REPORT_NAME).read_bytes())
-    assert {finding["reason"]: finding["rows"] for finding in report["findings"]} == {
+    assert {finding["reason"]: finding["origins"] for finding in report["findings"]} == {
         "emotion other than 0..6": [2],
         "pixel count other than 2304": [5],
         "exact copies of a picture, constant ones too": [[3, 4]],
@@ -88,21 +91,83 @@ def test_the_report_is_the_same_wherever_the_source_and_the_shards_lie(csv_of: C
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
-def test_verify_lists_every_fault_on_a_line_and_exits_1(
+def test_verify_lists_every_fault_on_a_line_exits_1_and_repairs_when_asked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
         cli.main([*DRAWN, "--out", str(tmp_path), "--workers", "1"])
     capsys.readouterr()
     (tmp_path / "drawn-valid-000000.tar").unlink()
-    (tmp_path / "drawn-train-000000.tar").write_bytes(b"")
+    shard = tmp_path / "drawn-train-000000.tar"
+    shard.write_bytes(shard.read_bytes()[:20_000])
     with pytest.raises(SystemExit) as ended:
         cli.main(["verify", str(tmp_path)])
     assert ended.value.code == 1
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("drawn-train-000000.tar, 000000000.cls, byte 512: missing")
-    assert lines[1].startswith("drawn-valid-000000.tar: cannot be read")
-    assert "faults: 2" in lines[2]
+    *faults, last = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("drawn-train-000000.tar") and "byte" in line for line in faults)
+    assert any(line.startswith("drawn-valid-000000.tar: cannot be read") for line in faults)
+    assert f"faults: {len(faults)}" in last
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["verify", str(tmp_path), "--repair"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert "drawn-valid-000000.tar" in text
+    assert "no fault" in text
+
+
+def test_a_folder_of_pictures_is_built_with_its_people_and_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(6):
+        path = tmp_path / "faces" / ("fear", "anger", "odd")[number % 3] / f"anna{number}_{number // 3}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        as_image(picture(number).reshape(48, 48, 1)).save(path)
+    words = ["--source", tmp_path / "faces", "--identity", r"_(\d)", "--alias", "odd", "unlabelled"]
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["build", "folder", *map(str, words), "--out", str(tmp_path / "out")])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    train = ShardIndex.load(tmp_path / "out").split("train")
+    assert sorted(train.labels.tolist()) == [-1, -1, 0, 0, 2, 2]
+    assert np.unique(train.identities).tolist() == [0, 1]
+    assert "people known" in text
+    assert f"fes-shards show {tmp_path / 'out'} --grid grid.png" in text
+
+
+def test_shards_of_others_are_indexed_where_they_lie(
+    drawn_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["index", drawn_folder, "--out", tmp_path, "--identity-field", "identity"]
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*map(str, words)])
+    assert ended.value.code == 0
+    here, there = (ShardIndex.load(each).split("valid") for each in (tmp_path, drawn_folder))
+    assert np.array_equal(here.image(3), there.image(3))
+    assert here.labels.tolist() == there.labels.tolist()
+    assert not list(tmp_path.glob("*.tar"))
+
+
+def test_copies_are_kept_or_dropped_as_asked(csv_of: CsvOf, tmp_path: Path) -> None:
+    rows = [row(1, 0), row(1, 0), row(1, 0, "PublicTest"), row(2, 3), row(3, 3, "PrivateTest")]
+    kept = {}
+    for flags in ([], ["--dedup", "exact"], ["--no-leak"]):
+        out = tmp_path / "".join(["out", *flags])
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["build", "fer2013", "--source", str(csv_of(rows)), "--out", str(out), *flags])
+        assert ended.value.code == 0
+        index = ShardIndex.load(out)
+        kept["".join(flags)] = [index.split(split).samples for split in index.splits]
+    assert kept == {"": [3, 1, 1], "--dedupexact": [1, 1, 1], "--no-leak": [1, 1, 1]}
+
+
+def test_votes_that_make_no_sense_are_told_before_anything_is_read(
+    csv_of: CsvOf, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["build", "fer2013", "--source", csv_of([row(1)]), "--out", tmp_path / "out"]
+    votes = ["--ferplus", tmp_path / "fer2013new.csv"]
+    assert "above 0 and at most 1" in sentence_of(capsys, *words, *votes, "--ferplus-threshold", "50")
+    assert not (tmp_path / "out").exists()
+    assert "does not exist" in sentence_of(capsys, *words, *votes)
 
 
 def test_bad_input_is_told_in_one_sentence_with_exit_code_2(
@@ -148,20 +213,25 @@ def test_missing_words_and_values_that_do_not_parse_exit_with_2(words: list[str]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_ctrl_c_leaves_no_index_no_unfinished_file_and_no_traceback(tmp_path: Path, workers: int) -> None:
-    words = ["build", "drawn", "--out", tmp_path, "--workers", workers, "--train-identities", 3000]
+def test_ctrl_c_leaves_no_index_and_no_traceback_and_the_same_command_goes_on(
+    tmp_path: Path, workers: int
+) -> None:
+    words = ["build", "drawn", "--out", tmp_path, "--workers", workers, "--train-identities", 700]
     program = subprocess.Popen(
         [*PROGRAM, *map(str, words)], cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    while not list(tmp_path.glob("*.tar")) and program.poll() is None:
+    while not list(tmp_path.glob("unfinished/*.npy")) and program.poll() is None:
         time.sleep(0.02)
     os.killpg(program.pid, signal.SIGINT)  # as a terminal does: to the workers as well
     _, errors = program.communicate(timeout=60)
     assert program.returncode == 130
-    assert "stopped" in errors
+    assert "stopped; run the same command again to go on" in errors
     assert "Traceback" not in errors
     assert not (tmp_path / INDEX_NAME).exists()
-    assert not list(tmp_path.glob("*.tmp"))
+    code, _, errors = run(*words)
+    assert code == 0, errors
+    assert not (tmp_path / "unfinished").exists()
+    assert ShardIndex.load(tmp_path).catalogue.samples == (700 + 50 + 100) * 7
 
 
 def test_output_that_nobody_reads_to_the_end_is_no_error(drawn_folder: Path) -> None:

@@ -1,0 +1,84 @@
+"""Configs as nested dicts of plain values, and back: what yaml files and the metadata of weights hold."""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from fes.errors import InputError, nearest
+
+Tree = dict[str, typing.Any]
+
+
+def to_tree(config: typing.Any) -> Tree:
+    """A config as nested dicts of plain values, for yaml, json and comparisons."""
+    return {
+        name: to_tree(value)
+        if dataclasses.is_dataclass(value)
+        else str(value)
+        if isinstance(value, Path)
+        else value
+        for name, value in vars(config).items()
+    }
+
+
+def from_tree(kind: type, tree: object, where: str, missing: object = dataclasses.MISSING) -> typing.Any:
+    """A config of dataclass `kind` from nested dicts, the inverse of `to_tree`.
+
+    Keys that are absent take their defaults; fields without one take `missing`.
+
+    Raises:
+        InputError: an unknown key (with the nearest right one) or a value of another type; `where`
+            (a file, say) begins the sentence.
+    """
+    if not isinstance(tree, Mapping):
+        raise InputError(f"{where}: expected keys and values, found {tree!r}")
+    hints = typing.get_type_hints(kind)
+    for key in tree:
+        if key not in hints:
+            raise InputError(f"{where}: unknown key '{key}'{nearest(str(key), hints)}")
+    values = {key: _convert(hints[key], value, f"{where}: {key}") for key, value in tree.items()}
+    if missing is not dataclasses.MISSING:
+        for spec in dataclasses.fields(kind):
+            if spec.default is spec.default_factory is dataclasses.MISSING:
+                values.setdefault(spec.name, missing)
+    return kind(**values)
+
+
+def _convert(hint: typing.Any, value: object, where: str) -> object:
+    if dataclasses.is_dataclass(hint):
+        return from_tree(hint, value, where)
+    if typing.get_origin(hint) is typing.Literal:
+        choices = typing.get_args(hint)
+        if value in choices:
+            return value
+        raise InputError(f"{where} is {value!r}{nearest(str(value), choices)}")
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if value is None and type(None) in options:
+        return None
+    wanted = next(option for option in options if option is not type(None))
+    # yaml 1.1 reads 2e-4 as text: only 2.0e-4 is a number to it.
+    accepted = {Path: str, float: (int, float, str)}.get(wanted, wanted)
+    try:
+        if isinstance(value, accepted) and not isinstance(value, bool):
+            return wanted(value)
+    except (ValueError, OverflowError):
+        pass
+    raise InputError(f"{where} is {value!r}: it must be of type {wanted.__name__}")
+
+
+def read_yaml(path: Path) -> Tree:
+    """The contents of a yaml file of settings; an empty file is an empty tree.
+
+    Raises:
+        InputError: no such file, or not yaml.
+    """
+    try:
+        return yaml.safe_load(path.read_text()) or {}
+    except OSError as error:
+        raise InputError(f"cannot read the config {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid yaml: {' '.join(str(error).split())}") from None

@@ -1,0 +1,58 @@
+"""Spreads work over processes, in order, with whatever all of it needs sent to each of them once."""
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from fes.errors import InputError
+
+Job, Item, Result = TypeVar("Job"), TypeVar("Item"), TypeVar("Result")
+
+
+def spread(
+    work: Callable[[Job, Item], Result], job: Job, items: Sequence[Item], workers: int
+) -> Iterator[Result]:
+    """The results of `work(job, item)`, in the order of the items; in this process where one is enough.
+
+    Raises whatever `work` raises, and InputError where a process is killed.
+    """
+    workers = min(workers, len(items))
+    if workers <= 1:
+        yield from (work(job, item) for item in items)
+        return
+    with (
+        _killed_told(),
+        ProcessPoolExecutor(workers, initializer=_take, initargs=(work, job)) as pool,
+    ):
+        try:
+            yield from pool.map(_work, items)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+_taken: tuple[Callable, object]  # what a worker process does, sent to it once rather than with every item
+
+
+def _take(work: Callable, job: object) -> None:
+    global _taken
+    _taken = work, job
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+
+
+def _work(item: object) -> object:
+    work, job = _taken
+    return work(job, item)
+
+
+@contextlib.contextmanager
+def _killed_told() -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool as error:
+        raise InputError(
+            "a worker process was killed, most likely for lack of memory: run the same command again, with fewer "
+            "--workers if it has that flag"
+        ) from error
