@@ -27,10 +27,10 @@ from fes.draws import Noise, noise
 from fes.networks import Networks
 from fes.objectives import AutoencoderObjective, CriticObjective
 from fes.stream import Stream
-from shards.drawn import DrawnOptions, draw
-from shards.faces import draw_identities, render
+from shards.build.writer import BuildOptions, build
+from shards.drawing.faces import draw_identities, render
 from shards.index import ShardIndex
-from shards.writer import BuildOptions, build
+from shards.sources.drawn import DrawnOptions, draw
 
 RESULTS = Path(__file__).parent / "results" / "speed.jsonl"
 

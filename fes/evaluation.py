@@ -15,7 +15,7 @@ from fes.expressions import EXPRESSIONS, UNLABELLED
 from fes.judge import Judge
 from fes.snapshot import Snapshot
 from fes.synthesizer import synthesize
-from shards.faces import render
+from shards.drawing.faces import render
 from shards.index import ShardIndex, Split
 from shards.pictures import decode_picture, encode_picture
 

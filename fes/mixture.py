@@ -11,9 +11,9 @@ from typing import Any
 
 from fes.config import BASES, StreamConfig
 from fes.errors import InputError
-from shards.addresses import PIPE, is_remote, shown
 from shards.index import ShardIndex, Split
-from shards.remote import CachedShards
+from shards.remote.addresses import PIPE, is_remote, shown
+from shards.remote.shelf import CachedShards
 from shards.schema import SPLITS
 
 _ENDS_IN_PORT = re.compile(r"[\w+.-]+://([^/@]*@)?(\[[^]/]*\]|[^/:]*):\d+")

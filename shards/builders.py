@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Literal
 
 from fes.errors import InputError
-from shards.celeba import read_celeba
-from shards.drawn import DrawnOptions, draw
-from shards.fer2013 import read_fer2013
-from shards.fer2013_folder import is_fer2013_folder, read_fer2013_folder
-from shards.ferplus import FerPlusOptions
-from shards.folder import read_folder
-from shards.labelling import JudgeLabeller
+from shards.build.labelling import JudgeLabeller
+from shards.build.writer import BuildOptions, build, prepare
 from shards.meter import Meter
 from shards.schema import REPORT_NAME, Progress, Source
 from shards.show import print_summary
-from shards.tfd import read_tfd
-from shards.writer import BuildOptions, build, prepare
+from shards.sources.celeba import read_celeba
+from shards.sources.drawn import DrawnOptions, draw
+from shards.sources.fer2013 import read_fer2013
+from shards.sources.fer2013_folder import is_fer2013_folder, read_fer2013_folder
+from shards.sources.ferplus import FerPlusOptions
+from shards.sources.folder import read_folder
+from shards.sources.tfd import read_tfd
 
 
 @contextmanager

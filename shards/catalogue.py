@@ -1,4 +1,4 @@
-"""The index of a data set as a document: index.json and index.npy, written and read, and held to the format."""
+"""The index of a data set as documents: index.json and index.npy, written, read and held to the format."""
 
 import hashlib
 import io
@@ -28,7 +28,7 @@ MOST = 2**48
 """No number in an index is as large; the sums of such still fit into 63 bits."""
 
 Counts = dict[str, dict[str, object]]
-"""{split: {"samples": n, "identities": n, "classes": {name: n, ..., "unlabelled": n}}}, without empty splits."""
+"""{split: {"samples": n, "identities": n, "classes": {name: n, ..., "unlabelled": n}}}, no empty splits."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def places_file(places: np.ndarray) -> bytes:
 
 
 def counts_of(shards: Sequence[Shard], places: np.ndarray) -> Counts:
-    """What is in every split; `places` is an array of `PLACE`, a row per sample in the order of the shards."""
+    """What is in every split; `places` is an array of `PLACE`, a row per sample, in the shards' order."""
     split_of = np.repeat([SPLITS.index(shard.split) for shard in shards], [shard.samples for shard in shards])
     names = {**dict(enumerate(EXPRESSIONS)), UNLABELLED: UNLABELLED_NAME}
     counts = {}

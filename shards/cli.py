@@ -14,12 +14,12 @@ from fes.errors import InputError, told_in_one_sentence
 from fes.expressions import EXPRESSIONS
 from fes.machine import cores
 from shards.builders import BUILDERS, BuildCelebA, BuildDrawn, BuildFer2013, BuildFolder, BuildTfd
-from shards.foreign import index_shards
+from shards.checks.repair import repair
+from shards.checks.verify import verify
+from shards.foreign.indexing import index_shards
 from shards.index import ShardIndex
 from shards.meter import Meter
-from shards.repair import repair
 from shards.show import print_summary, save_contact_sheet
-from shards.verify import verify
 
 PROGRAM = "fes-shards"
 STOPPED = 130  # what a shell gives a program that Ctrl-C ended

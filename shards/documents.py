@@ -33,3 +33,8 @@ def read_document(path: Path, advice: str) -> dict[str, object]:
     if not isinstance(document, dict):
         raise InputError(f"{path} holds no JSON object; {advice}")
     return document
+
+
+def printable(name: str) -> str:
+    """A file's name for people and for JSON: bytes of it that are no UTF-8 are escaped."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

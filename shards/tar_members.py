@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from shards.files_in import printable
+from shards.documents import printable
 
 BLOCK = tarfile.BLOCKSIZE
 

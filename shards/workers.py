@@ -53,6 +53,6 @@ def _killed_told() -> Iterator[None]:
         yield
     except BrokenProcessPool as error:
         raise InputError(
-            "a worker process was killed, most likely for lack of memory: run the same command again, with fewer "
-            "--workers if it has that flag"
+            "a worker process was killed, most likely for lack of memory: run the same command again, with "
+            "fewer --workers if it has that flag"
         ) from error

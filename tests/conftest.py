@@ -18,9 +18,9 @@ from fes.mixture import Mixture
 from fes.networks import Networks
 from fes.pictures import as_image
 from fes.snapshot import save_snapshot
-from shards.drawn import DrawnOptions, draw
+from shards.build.writer import BuildOptions, build
 from shards.index import ShardIndex
-from shards.writer import BuildOptions, build
+from shards.sources.drawn import DrawnOptions, draw
 
 torch.set_num_threads(1)
 

@@ -11,7 +11,7 @@ from fes.config import Config, ModelConfig
 from fes.errors import InputError
 from fes.mixture import Mixture
 from fes.tree import to_tree
-from shards.addresses import shown
+from shards.remote.addresses import shown
 
 
 def test_flags_win_over_the_yaml_file_and_the_file_over_the_defaults(tmp_path):

@@ -9,8 +9,8 @@ from PIL import Image
 from fes.cli import main
 from fes.judge import load_judge
 from fes.synthesizer import Synthesizer
-from shards.drawn import DrawnOptions, draw
-from shards.writer import BuildOptions, build
+from shards.build.writer import BuildOptions, build
+from shards.sources.drawn import DrawnOptions, draw
 
 
 def sentence(capsys, *arguments: object) -> str:

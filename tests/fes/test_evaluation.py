@@ -14,10 +14,10 @@ from fes.expressions import EXPRESSIONS
 from fes.judge import Judge, new_judge
 from fes.pictures import to_float
 from fes.snapshot import Snapshot, load_snapshot
-from shards.drawn import DrawnOptions, draw
-from shards.faces import render
+from shards.build.writer import BuildOptions, build
+from shards.drawing.faces import render
 from shards.index import ShardIndex
-from shards.writer import BuildOptions, build
+from shards.sources.drawn import DrawnOptions, draw
 
 
 class Copy(nn.Module):

@@ -9,9 +9,9 @@ import pytest
 from fes.config import StreamConfig, is_resolution
 from fes.errors import InputError
 from fes.mixture import Mixture, open_index, read_places
-from shards.drawn import DrawnOptions, draw
+from shards.build.writer import BuildOptions, build
 from shards.index import ShardIndex
-from shards.writer import BuildOptions, build
+from shards.sources.drawn import DrawnOptions, draw
 
 
 def drawn(folder: Path, **options: int) -> ShardIndex:

@@ -7,9 +7,9 @@ from PIL import Image
 
 from fes.errors import InputError
 from fes.pictures import as_image, read_picture, sheet, to_float, to_uint8, write_picture
-from shards.folder import read_folder
+from shards.build.writer import BuildOptions, build
 from shards.index import ShardIndex
-from shards.writer import BuildOptions, build
+from shards.sources.folder import read_folder
 
 
 def gradient(height: int, width: int) -> np.ndarray:

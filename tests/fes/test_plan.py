@@ -11,9 +11,9 @@ from fes.mixture import Mixture
 from fes.networks import Networks
 from fes.plan import describe, warnings_about
 from fes.tree import to_tree
-from shards.drawn import DrawnOptions, draw
+from shards.build.writer import BuildOptions, build
 from shards.index import ShardIndex
-from shards.writer import BuildOptions, build
+from shards.sources.drawn import DrawnOptions, draw
 
 
 def test_a_plan_holds_the_settings_as_yaml_that_can_be_used_again(tiny_config, drawn_mixture):

@@ -23,10 +23,10 @@ from fes.snapshot import load_snapshot
 from fes.state import list_states
 from fes.train import main
 from fes.tree import to_tree
-from shards.drawn import DrawnOptions, draw
+from shards.build.writer import BuildOptions, build
 from shards.index import ShardIndex
 from shards.schema import IMAGES
-from shards.writer import BuildOptions, build
+from shards.sources.drawn import DrawnOptions, draw
 
 REPOSITORY = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("one_core")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from shards.drawn import DrawnOptions, draw
-from shards.writer import BuildOptions, build
+from shards.build.writer import BuildOptions, build
+from shards.sources.drawn import DrawnOptions, draw
 
 PEOPLE = DrawnOptions(train_identities=6, valid_identities=2, test_identities=1)
 

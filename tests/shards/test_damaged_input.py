@@ -19,13 +19,13 @@ from PIL import Image
 from fes.errors import InputError
 from fes.stream import Stream
 from shards import cli
-from shards.drawn import DrawnOptions, draw
-from shards.faces import draw_identities, render
+from shards.build.writer import BuildOptions, build
+from shards.checks.verify import verify
+from shards.drawing.faces import draw_identities, render
 from shards.index import ShardIndex
-from shards.verify import verify
-from shards.writer import BuildOptions, build
-from tests.shards.mutations import damaged
+from shards.sources.drawn import DrawnOptions, draw
 from tests.shards.made_up import row
+from tests.shards.mutations import damaged
 
 SECONDS = 20
 SEEDS = range(16)

@@ -12,7 +12,7 @@ from fes.errors import InputError
 from fes.expressions import EXPRESSIONS
 from shards import index as index_module
 from shards.catalogue import places_file
-from shards.faces import render
+from shards.drawing.faces import render
 from shards.index import ShardIndex, Split
 from shards.schema import INDEX_NAME, PLACE, PLACES_NAME
 

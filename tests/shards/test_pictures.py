@@ -48,7 +48,10 @@ SEE_THROUGH = Image.fromarray(np.dstack([COLOURS, np.full_like(RAMP, 255)]))
 OTHERS = {
     "palette": (saved(Image.fromarray(COLOURS // 64 * 64).quantize(), "PNG"), COLOURS // 64 * 64),
     "opaque RGBA": (saved(SEE_THROUGH, "PNG"), COLOURS),
-    "RGBA that shows nothing": (saved(Image.new("RGBA", (80, 60), (9, 9, 9, 0)), "PNG"), np.full_like(COLOURS, 255)),
+    "RGBA that shows nothing": (
+        saved(Image.new("RGBA", (80, 60), (9, 9, 9, 0)), "PNG"),
+        np.full_like(COLOURS, 255),
+    ),
     "16 bits": (saved(DEEP, "PNG"), RAMP[:, :, None]),
     "black and white": (saved(Image.fromarray(RAMP > 90), "PNG"), (RAMP > 90)[:, :, None] * np.uint8(255)),
     "bmp": (saved(Image.fromarray(COLOURS), "BMP"), COLOURS),

@@ -49,7 +49,7 @@ def test_an_error_reaches_whoever_asks_for_the_results() -> None:
 
 
 def test_a_killed_process_is_told_in_a_sentence() -> None:
-    with pytest.raises(InputError, match="a worker process was killed.*fewer --workers"):
+    with pytest.raises(InputError, match="a worker process was killed"):
         list(spread(die, None, range(9), 2))
 
 

@@ -1,0 +1,1 @@
+"""From a source to finished shards: gather, curate, label, pack."""

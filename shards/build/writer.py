@@ -1,0 +1,229 @@
+"""Builds a data set from a source: gather, curate, pack; the same bytes with any number of workers.
+
+A build that was interrupted goes on where it was: pictures that were read and shards that were written
+are not made again. What it needs for that lies in a folder `unfinished`, which goes when it is done.
+"""
+
+import contextlib
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from fes.errors import InputError
+from fes.files import make_folder, write_file
+from fes.machine import cores
+from shards.build.archive import Plan, Work, write_shard
+from shards.build.curation import Curated, Dedup, curate
+from shards.build.gather import Gathered, gather
+from shards.build.report import report_of
+from shards.catalogue import Shard, counts_of, write_index
+from shards.documents import to_text
+from shards.schema import (
+    INDEX_NAME,
+    PLACES_NAME,
+    REPORT_NAME,
+    SPLITS,
+    Crop,
+    Progress,
+    Sample,
+    Source,
+    central_square,
+    no_progress,
+    shard_name,
+)
+from shards.workers import spread
+
+UNFINISHED_NAME = "unfinished"
+Labeller = Callable[[Sequence[Sample], Gathered, Crop | None, Progress], Sequence[Sample]]
+"""Gives classes to samples that have none; returns all samples."""
+Stages = Callable[[str], AbstractContextManager[Progress]]
+"""Opens a display for a stage of a build: "reading", say."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildOptions:
+    """How a source becomes shards."""
+
+    seed: int = 0
+    """Decides the order of the samples."""
+    samples_per_shard: int = 512
+    """The most samples in a shard; every split gets the fewest shards that allow it, 1, 2, 4, 8, ..."""
+    workers: int = field(default_factory=cores)
+    """Processes that share the work; the shards are the same for any number."""
+    overwrite: bool = False
+    """Replace the finished data set in the output folder."""
+    dedup: Dedup = "none"
+    """What stays of pictures that occur more than once: all (none), one of all exact copies (exact), or one
+    of all that look the same (near): that in test, else that in valid, else that in train."""
+    no_leak: bool = False
+    """Drop training samples whose picture stands in valid or test; with --dedup near, also if only nearly."""
+
+    def check(self) -> None:
+        """Raises InputError for numbers that no build can work with."""
+        if self.seed < 0:
+            raise InputError(f"--seed is 0 or more, not {self.seed}")
+        if self.samples_per_shard < 1:
+            raise InputError(f"--samples-per-shard is 1 or more, not {self.samples_per_shard}")
+        if self.workers < 1:
+            raise InputError(f"--workers is 1 or more, not {self.workers}")
+
+
+def prepare(out: Path, *, overwrite: bool = False) -> None:
+    """Makes the output folder and proves that it can be written to.
+
+    Raises InputError where it cannot, or where a finished data set stands there and is not to go.
+    """
+    if (out / INDEX_NAME).exists() and not overwrite:
+        raise InputError(f"{out} holds a finished data set: pass --overwrite to replace it, or another --out")
+    make_folder(out)
+
+
+@contextlib.contextmanager
+def untold(stage: str) -> Iterator[Progress]:
+    """Tells nobody of a stage."""
+    yield no_progress
+
+
+def build(
+    source: Source,
+    out: Path,
+    options: BuildOptions | None = None,
+    *,
+    label: Labeller | None = None,
+    stages: Stages = untold,
+) -> dict[str, object]:
+    """Writes a source's samples to the folder `out` and returns the index written there.
+
+    `label` may give classes to samples without one. `stages` shows how far each stage is, in samples.
+    Raises InputError where the options make no sense, no picture can be used, or the folder or its disk
+    cannot take the shards.
+    """
+    options = options or BuildOptions()
+    options.check()
+    prepare(out, overwrite=options.overwrite)
+    with _disk_trouble_told(out):
+        (out / INDEX_NAME).unlink(missing_ok=True)  # a folder without one is never taken for whole
+        with stages("reading") as progress:
+            gathered = gather(source, out / UNFINISHED_NAME, workers=options.workers, progress=progress)
+        samples = source.samples
+        if label is not None:
+            with stages("labelling") as progress:
+                samples = label(samples, gathered, source.crop, progress)
+        curated = _curated(source, samples, gathered, options)
+        plans = plan_shards(source.name, samples, curated.kept, options)
+        _clear(source.name, out, {plan.name for plan in plans})
+        with stages("writing") as progress:
+            written = list(_write_all(Work(samples, gathered, out), plans, options.workers, progress))
+        index = _finish(source, out, gathered, curated, written)
+        shutil.rmtree(out / UNFINISHED_NAME)
+    return index
+
+
+def _curated(source: Source, samples: Sequence[Sample], gathered: Gathered, options: BuildOptions) -> Curated:
+    curated = curate(
+        samples,
+        gathered.unreadable,
+        gathered.records["fingerprint"],
+        dedup=options.dedup,
+        no_leak=options.no_leak,
+    )
+    if not len(curated.kept):
+        found = [*source.findings, *curated.findings]
+        reasons = "; ".join(f"{each.reason}: {len(each.origins)} {each.unit}" for each in found)
+        raise InputError(f"no sample of {source.name} can be used: {reasons or 'the source is empty'}")
+    return curated
+
+
+def plan_shards(
+    source_name: str, samples: Sequence[Sample], kept: np.ndarray, options: BuildOptions
+) -> list[Plan]:
+    """The shards to write, in order; `kept` are the int64 positions of the samples that go into them."""
+    split_of = np.array([SPLITS.index(samples[at].split) for at in kept.tolist()], dtype=np.int64)
+    plans = []
+    for place, split in enumerate(SPLITS):
+        members = kept[split_of == place]
+        # Raw draws, because numpy promises those of a bit generator to stay the same.
+        order = np.argsort(np.random.PCG64([options.seed, place]).random_raw(len(members)), kind="stable")
+        first = 0
+        for number, part in enumerate(_equal_parts(members[order], options.samples_per_shard)):
+            plans.append(Plan(shard_name(source_name, split, number), split, first, part))
+            first += len(part)
+    return plans
+
+
+def _equal_parts(positions: np.ndarray, at_most: int) -> list[np.ndarray]:
+    parts = 1
+    while len(positions) > parts * at_most:
+        parts *= 2
+    # No shard may be empty, so with next to one sample per shard there are fewer, fuller ones.
+    while parts > max(len(positions), 1):
+        parts //= 2
+    return np.array_split(positions, parts) if len(positions) else []
+
+
+def _write_all(
+    work: Work, plans: list[Plan], workers: int, progress: Progress
+) -> Iterator[tuple[Shard, np.ndarray]]:
+    done, total = 0, sum(len(plan.positions) for plan in plans)
+    for shard, places in spread(write_shard, work, plans, workers):
+        yield shard, places
+        done += shard.samples
+        progress(done, total)
+
+
+def _finish(
+    source: Source,
+    out: Path,
+    gathered: Gathered,
+    curated: Curated,
+    written: list[tuple[Shard, np.ndarray]],
+) -> dict[str, object]:
+    shards = [shard for shard, _ in written]
+    places = np.concatenate([rows for _, rows in written])
+    counts, findings = counts_of(shards, places), [*source.findings, *curated.findings]
+    report = report_of(source.name, source.facts | curated.facts, counts, findings)
+    write_file(out / REPORT_NAME, to_text(report).encode())
+    kept = gathered.records[curated.kept]
+    return write_index(
+        out,
+        source=source.name,
+        resolution=common_side(kept["width"], kept["height"], source.crop),
+        channels=int(kept["channels"].max()),
+        crop=source.crop,
+        shards=shards,
+        places=places,
+    )
+
+
+def common_side(widths: np.ndarray, heights: np.ndarray, crop: Crop | None) -> int:
+    """The side of the square that nine of ten pictures have or exceed, after the crop; in whole pixels."""
+    sizes, counts = np.unique(np.stack([widths, heights], axis=1), axis=0, return_counts=True)
+    boxes = [crop.box(*size) if crop else central_square(*size) for size in sizes.tolist()]
+    sides = [int(min(right - left, bottom - top)) for left, top, right, bottom in boxes]
+    return int(np.sort(np.repeat(sides, counts))[counts.sum() // 10])
+
+
+def _clear(source_name: str, out: Path, planned: set[str]) -> None:
+    """Takes away what an earlier build left there, but not the shards that are going to be needed."""
+    for stale in (REPORT_NAME, PLACES_NAME):
+        (out / stale).unlink(missing_ok=True)
+    ours = re.compile(rf"\.?[a-z0-9]+-({'|'.join(SPLITS)})-\d{{6}}\.tar(\.partial)?")
+    for path in list(out.iterdir()):
+        if ours.fullmatch(path.name) and path.name not in planned:
+            path.unlink()
+
+
+@contextlib.contextmanager
+def _disk_trouble_told(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"cannot write shards to {out} ({error.strerror or error}): free some space there or choose "
+            "another --out; without index.json it counts as unfinished"
+        ) from error

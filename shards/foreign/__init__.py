@@ -1,0 +1,1 @@
+"""WebDataset shards that others made, indexed where they lie."""

@@ -1,0 +1,1 @@
+"""Shards behind addresses, fetched ahead into a bounded local cache."""

@@ -1,0 +1,97 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fes.errors import InputError
+from shards.build.gather import BLOCK, Gathered, gather
+from shards.pictures import decode_picture, encode_picture
+from shards.schema import no_progress
+from tests.shards.made_up import GONE, MadeUpSource, picture
+
+COLOUR = np.dstack([picture(1).reshape(48, 48)] * 2 + [picture(2).reshape(48, 48)])[:40]
+
+
+def gathered(source: MadeUpSource, folder: Path, workers: int = 1) -> Gathered:
+    return gather(source, folder, workers=workers, progress=no_progress)
+
+
+def test_every_picture_is_kept_with_what_it_is(tmp_path: Path) -> None:
+    kept = encode_picture(COLOUR)
+    found = gathered(MadeUpSource(["train"] * 4, others={1: kept, 2: COLOUR}), tmp_path)
+    assert found.unreadable == {}
+    for name, values in {"width": [48] * 4, "height": [48, 40, 40, 48], "channels": [1, 3, 3, 1]}.items():
+        assert found.records[name].tolist() == values
+    assert found.picture(1) == found.picture(2) == kept
+    assert np.array_equal(decode_picture(found.picture(3), 48, 1)[0], picture(3).reshape(48, 48))
+
+
+def test_what_cannot_be_read_costs_no_other_picture(tmp_path: Path) -> None:
+    others = {0: GONE, 2: b"no picture", 3: encode_picture(COLOUR)[:-40]}
+    found = gathered(MadeUpSource(["train"] * 5, others), tmp_path)
+    assert found.unreadable == {
+        0: "the disk ate it",
+        2: "no readable picture (of no known kind)",
+        3: "no readable picture (cut short or damaged)",
+    }
+    for good in (1, 4):
+        assert np.array_equal(decode_picture(found.picture(good), 48, 1)[0], picture(good).reshape(48, 48))
+
+
+def test_records_are_the_same_for_any_number_of_workers(tmp_path: Path) -> None:
+    source = MadeUpSource(["train"] * (2 * BLOCK + 5), {BLOCK: GONE})
+    found = [gathered(source, tmp_path / str(workers), workers) for workers in (1, 2)]
+    assert found[0].records.tobytes() == found[1].records.tobytes()
+    for at in (0, BLOCK - 1, BLOCK + 1, 2 * BLOCK + 4):
+        assert found[0].picture(at) == found[1].picture(at)
+
+
+def read_positions(log: Path) -> list[int]:
+    return [int(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def test_what_was_read_before_an_interruption_is_not_read_again(tmp_path: Path) -> None:
+    splits, log = ["train"] * (3 * BLOCK), tmp_path / "log"
+    with pytest.raises(KeyboardInterrupt):
+        gathered(MadeUpSource(splits, stops=(2 * BLOCK + 7,), log=log), tmp_path / "work")
+    assert read_positions(log) == list(range(2 * BLOCK))
+    log.unlink()
+    found = gathered(MadeUpSource(splits, log=log), tmp_path / "work")
+    assert read_positions(log) == list(range(2 * BLOCK, 3 * BLOCK))
+    whole = gathered(MadeUpSource(splits), tmp_path / "at once")
+    assert found.records.tobytes() == whole.records.tobytes()
+
+
+@pytest.mark.parametrize("other", [{"stamp": "changed"}, {"name": "another"}, {"splits": ["train"] * 8}])
+def test_another_source_begins_anew(tmp_path: Path, other: dict[str, object]) -> None:
+    gathered(MadeUpSource(["train"] * 9), tmp_path / "work")
+    log = tmp_path / "log"
+    source = MadeUpSource(**{"splits": ["train"] * 9, "log": log, **other})
+    gathered(source, tmp_path / "work")
+    assert read_positions(log) == list(range(len(source.splits)))
+
+
+def test_transparent_turned_and_deep_pictures_are_gathered_as_they_look(tmp_path: Path) -> None:
+    path = tmp_path / "deep.png"
+    Image.fromarray(np.full((50, 60), 40_000, np.uint16)).save(path)
+    found = gathered(MadeUpSource(["train"], {0: path.read_bytes()}), tmp_path / "work")
+    assert (decode_picture(found.picture(0), 50, 1) == 40_000 >> 8).all()
+
+
+def test_progress_counts_samples(tmp_path: Path) -> None:
+    told = []
+    source = MadeUpSource(["train"] * (BLOCK + 1))
+    gather(source, tmp_path, workers=1, progress=lambda *counts: told.append(counts))
+    assert told == [(BLOCK, BLOCK + 1), (BLOCK + 1, BLOCK + 1)]
+
+
+def test_a_block_that_was_damaged_in_between_is_read_again_or_told(tmp_path: Path) -> None:
+    source = MadeUpSource(["train"] * 3)
+    whole = gathered(source, tmp_path).records.tobytes()
+    (tmp_path / "block-000000.npy").write_bytes(b"half of i")
+    found = gathered(source, tmp_path)
+    assert found.records.tobytes() == whole
+    (tmp_path / "block-000000.pictures").write_bytes(bytes(9000))
+    with pytest.raises(InputError, match="was damaged while the build went on: remove"):
+        found.picture(2)

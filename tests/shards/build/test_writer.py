@@ -1,0 +1,325 @@
+import contextlib
+import io
+import json
+import os
+import subprocess
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import webdataset
+
+from fes.errors import InputError
+from shards.build.archive import Plan
+from shards.build.gather import BLOCK
+from shards.build.writer import (
+    UNFINISHED_NAME,
+    BuildOptions,
+    Stages,
+    build,
+    common_side,
+    plan_shards,
+    prepare,
+)
+from shards.index import ShardIndex
+from shards.pictures import encode_picture
+from shards.schema import INDEX_NAME, MODE, OWNER, PLACES_NAME, REPORT_NAME, Crop, Progress
+from tests.shards.made_up import GONE, MadeUpSource, picture
+
+# webdataset leaves the closing of its files to the garbage collector.
+UNCLOSED = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+SPLITS_OF_25 = ["train"] * 15 + ["valid"] * 7 + ["test"] * 3
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def made(source: MadeUpSource, out: Path, **options: object) -> dict[str, object]:
+    return build(source, out, BuildOptions(**{"workers": 1, **options}))
+
+
+def test_builds_are_byte_identical_for_any_number_of_workers(tmp_path: Path) -> None:
+    for workers in (1, 2, 5):
+        made(MadeUpSource(SPLITS_OF_25), tmp_path / str(workers), samples_per_shard=2, workers=workers)
+    first = contents(tmp_path / "1")
+    assert first == contents(tmp_path / "2") == contents(tmp_path / "5")
+    assert len(first) == 8 + 4 + 2 + 3
+
+
+def test_another_seed_gives_another_order_of_the_same_samples(tmp_path: Path) -> None:
+    orders = []
+    for seed in (0, 1):
+        made(MadeUpSource(SPLITS_OF_25), tmp_path / str(seed), seed=seed)
+        train = ShardIndex.load(tmp_path / str(seed)).split("train")
+        orders.append([train.details(at)["row"] for at in range(train.samples)])
+    assert orders[0] != orders[1]
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(1, 16))
+
+
+def planned(splits: list[str], **options: object) -> list[Plan]:
+    samples = MadeUpSource(splits).samples
+    return plan_shards("madeup", samples, np.arange(len(samples)), BuildOptions(**options))
+
+
+def test_the_order_of_a_split_stays_the_same_for_ever() -> None:
+    plan = planned(["train"] * 8, samples_per_shard=8)[0]
+    assert plan.positions.tolist() == [3, 2, 1, 6, 0, 7, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("samples", "at_most", "shards"),
+    [(1, 512, 1), (512, 512, 1), (513, 512, 2), (1025, 512, 4), (28698, 512, 64), (3, 1, 2), (4, 1, 4)],
+)
+def test_a_split_has_the_fewest_power_of_two_shards_of_equal_counts(
+    samples: int, at_most: int, shards: int
+) -> None:
+    plans = planned(["train"] * samples, samples_per_shard=at_most)
+    counts = [len(plan.positions) for plan in plans]
+    assert len(counts) == shards
+    assert sum(counts) == samples
+    assert max(counts) - min(counts) <= 1
+    assert [plan.first for plan in plans] == np.cumsum([0, *counts[:-1]]).tolist()
+
+
+def read_plainly(folder: Path, split: str) -> list[dict]:
+    urls = [str(path) for path in sorted(folder.glob(f"*-{split}-*.tar"))]
+    return list(webdataset.WebDataset(urls, shardshuffle=False).decode("l8"))
+
+
+@UNCLOSED
+def test_plain_webdataset_reads_every_sample_as_the_index_does(drawn_folder: Path) -> None:
+    index, keys = ShardIndex.load(drawn_folder), []
+    for name in index.splits:
+        split, samples = index.split(name), read_plainly(drawn_folder, name)
+        assert len(samples) == split.samples
+        for at, sample in enumerate(samples):
+            assert np.array_equal(sample["png"], split.image(at)[0])
+            assert sample["cls"] == split.labels[at]
+            assert sample["json"] == split.details(at)
+            keys.append(sample["__key__"])
+    assert len(set(keys)) == len(keys) == 63
+    assert all(len(key) == 9 and key.isdigit() for key in keys)
+
+
+@UNCLOSED
+def test_a_shard_has_the_bytes_that_webdataset_would_write(drawn_folder: Path) -> None:
+    path = sorted(drawn_folder.glob("*.tar"))[0]
+    buffer = io.BytesIO()
+    with webdataset.TarWriter(buffer, OWNER, OWNER, MODE, encoder=False, mtime=0) as writer:
+        for sample in webdataset.WebDataset([str(path)], shardshuffle=False):
+            writer.write({key: sample[key] for key in ("__key__", "cls", "json", "png")})
+    assert buffer.getvalue() == path.read_bytes()
+
+
+def test_every_stage_tells_how_far_it_is(tmp_path: Path) -> None:
+    told = defaultdict(list)
+
+    @contextlib.contextmanager
+    def stage(name: str) -> Iterator[Progress]:
+        yield lambda *counts: told[name].append(counts)
+
+    build(MadeUpSource(SPLITS_OF_25), tmp_path, BuildOptions(samples_per_shard=4, workers=2), stages=stage)
+    assert list(told) == ["reading", "writing"]
+    for counts in told.values():
+        assert counts[-1] == (25, 25)
+        assert counts == sorted(counts)
+
+
+def test_a_finished_data_set_is_refused_unless_it_is_to_be_replaced(tmp_path: Path) -> None:
+    made(MadeUpSource(SPLITS_OF_25), tmp_path, samples_per_shard=2)
+    (tmp_path / "notes.txt").write_text("mine")
+    before = contents(tmp_path)
+    with pytest.raises(InputError, match="holds a finished data set: pass --overwrite"):
+        made(MadeUpSource(SPLITS_OF_25), tmp_path)
+    assert contents(tmp_path) == before
+    made(MadeUpSource(["train"] * 3, name="other"), tmp_path, overwrite=True)
+    left = [INDEX_NAME, PLACES_NAME, "notes.txt", "other-train-000000.tar", REPORT_NAME]
+    assert sorted(path.name for path in tmp_path.iterdir()) == left
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_build_that_is_stopped_while_reading_leaves_no_index_and_ends_with_the_same_bytes(
+    tmp_path: Path, overwrite: bool
+) -> None:
+    splits = ["train"] * (BLOCK + 9)
+    made(MadeUpSource(splits), tmp_path / "at once")
+    out = tmp_path / "out"
+    if overwrite:
+        made(MadeUpSource(["train"] * 40), out, samples_per_shard=1)
+    with pytest.raises(KeyboardInterrupt):
+        made(MadeUpSource(splits, stops=(BLOCK + 2,)), out, overwrite=overwrite)
+    with pytest.raises(InputError, match=r"no index\.json, so no finished data set"):
+        ShardIndex.load(out)
+    log = tmp_path / "log"
+    made(MadeUpSource(splits, log=log), out)
+    assert log.read_text().split() == [str(at) for at in range(BLOCK, BLOCK + 9)]
+    assert contents(out) == contents(tmp_path / "at once")
+    assert not (out / UNFINISHED_NAME).exists()
+
+
+class Stop(Exception):
+    pass
+
+
+def stopped_after(shards: int) -> Stages:
+    """Raises `Stop` when so many shards of one sample are written."""
+
+    @contextlib.contextmanager
+    def stage(name: str) -> Iterator[Progress]:
+        def tell(done: int, total: int) -> None:
+            if name == "writing" and done == shards:
+                raise Stop
+
+        yield tell
+
+    return stage
+
+
+@pytest.mark.parametrize("damage", [b"", b"not what it was"])
+def test_a_build_that_is_stopped_while_writing_writes_only_what_is_missing_or_damaged(
+    tmp_path: Path, damage: bytes
+) -> None:
+    source, options = MadeUpSource(["train"] * 8), BuildOptions(samples_per_shard=1, workers=1)
+    build(source, tmp_path / "at once", options)
+    out = tmp_path / "out"
+    with pytest.raises(Stop):
+        build(source, out, options, stages=stopped_after(3))
+    shards = sorted(out.glob("*.tar"))
+    assert len(shards) == 3
+    shards[1].write_bytes(damage)
+    written = [path.stat().st_ino for path in shards]
+    build(source, out, options)
+    again = [path.stat().st_ino for path in shards]
+    assert [a == b for a, b in zip(written, again, strict=True)] == [True, False, True]
+    assert contents(out) == contents(tmp_path / "at once")
+
+
+def test_a_build_of_another_cut_leaves_none_of_the_shards_of_the_one_before_it(tmp_path: Path) -> None:
+    source = MadeUpSource(["train"] * 8)
+    with pytest.raises(Stop):
+        build(source, tmp_path, BuildOptions(samples_per_shard=1, workers=1), stages=stopped_after(5))
+    made(source, tmp_path)
+    assert [path.name for path in tmp_path.glob("*.tar")] == ["madeup-train-000000.tar"]
+
+
+def test_pictures_that_cannot_be_read_and_constant_ones_are_left_out_and_named(tmp_path: Path) -> None:
+    others = {1: GONE, 3: np.zeros((48, 48, 1), np.uint8), 4: b"GARBAGE"}
+    made(MadeUpSource(["train"] * 6, others), tmp_path)
+    train = ShardIndex.load(tmp_path).split("train")
+    assert sorted(train.details(at)["row"] for at in range(train.samples)) == [1, 3, 6]
+    report = json.loads((tmp_path / REPORT_NAME).read_bytes())
+    found = {finding["reason"]: finding["origins"] for finding in report["findings"]}
+    assert found["the disk ate it"] == [2]
+    assert found["no readable picture (of no known kind)"] == [5]
+    assert found["constant picture (every pixel the same)"] == [4]
+
+
+def test_a_source_without_a_usable_picture_is_told_with_the_reasons(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no sample of madeup can be used: the disk ate it: 2 rows"):
+        made(MadeUpSource(["train"] * 2, {0: GONE, 1: GONE}), tmp_path)
+    assert not (tmp_path / INDEX_NAME).exists()
+
+
+def test_a_labeller_gives_classes_to_samples_after_their_pictures_are_read(tmp_path: Path) -> None:
+    def label(samples, gathered, crop, progress):
+        return [replace(each, label=gathered.records["width"][at] % 7) for at, each in enumerate(samples)]
+
+    build(MadeUpSource(["train"] * 5), tmp_path, BuildOptions(workers=1), label=label)
+    assert ShardIndex.load(tmp_path).split("train").labels.tolist() == [48 % 7] * 5
+
+
+@pytest.mark.parametrize(
+    ("sizes", "crop", "side"),
+    [
+        ([(48, 48)] * 5, None, 48),
+        ([(64, 80)] * 9 + [(10, 10)], None, 64),
+        ([(64, 80)] * 8 + [(10, 12)] * 2, None, 10),
+        ([(178, 218)] * 30 + [(89, 109)], Crop(178, 218, 25, 57, 128), 128),
+        ([(356, 436)] * 3, Crop(178, 218, 25, 57, 128), 256),
+    ],
+)
+def test_the_resolution_of_a_data_set_is_one_that_nine_of_ten_pictures_have(
+    sizes: list[tuple[int, int]], crop: Crop | None, side: int
+) -> None:
+    widths, heights = np.array(sizes).T
+    assert common_side(widths, heights, crop) == side
+
+
+def test_pictures_of_every_size_and_kind_share_a_data_set(tmp_path: Path) -> None:
+    colour = np.dstack([picture(n).reshape(48, 48) for n in range(3)])
+    others = {0: encode_picture(colour), 1: colour[:40]}
+    index = made(MadeUpSource(["train"] * 3, others), tmp_path)
+    assert (index["channels"], index["resolution"]) == (3, 40)
+    train = ShardIndex.load(tmp_path).split("train")
+    assert {train.image(at).shape for at in range(3)} == {(3, 40, 40)}
+    assert {train.sized(48, 1).image(at).shape for at in range(3)} == {(1, 48, 48)}
+
+
+def mounted(folder: Path, options: str) -> Iterator[Path]:
+    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False) if os.geteuid() == 0 else None
+    if done is None or done.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {done.stderr if done else 'not root'}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    yield from mounted(tmp_path, "size=64k")
+
+
+@pytest.fixture
+def read_only_disk(tmp_path: Path) -> Iterator[Path]:
+    yield from mounted(tmp_path, "size=64k,ro")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_full_disk_is_told_in_a_sentence_and_leaves_no_index(small_disk: Path, workers: int) -> None:
+    with pytest.raises(InputError, match=r"cannot write .*No space left on device"):
+        made(MadeUpSource(["train"] * 60), small_disk / "out", samples_per_shard=8, workers=workers)
+    assert not (small_disk / "out" / INDEX_NAME).exists()
+    assert not list((small_disk / "out").glob(".*.partial"))
+
+
+def test_a_disk_that_is_full_already_is_told_before_anything_is_read(small_disk: Path) -> None:
+    (small_disk / "filler").write_bytes(bytes(64 * 1024))
+    with pytest.raises(InputError, match=r"cannot write to the folder .*No space left"):
+        prepare(small_disk)
+    assert list(contents(small_disk)) == ["filler"]
+
+
+def test_a_read_only_folder_is_told_before_anything_is_read(read_only_disk: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot write to the folder .*Read-only file system"):
+        prepare(read_only_disk / "out")
+
+
+def test_a_folder_below_a_file_is_told_before_anything_is_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot write to the folder .*Not a directory"):
+        prepare(tmp_path / "file" / "out")
+    with pytest.raises(InputError, match=r"cannot write to the folder .*File exists"):
+        prepare(tmp_path / "file")
+
+
+@pytest.mark.parametrize("wrong", [{"seed": -1}, {"samples_per_shard": 0}, {"workers": 0}])
+def test_numbers_that_make_no_sense_are_told_and_nothing_is_touched(
+    tmp_path: Path, wrong: dict[str, int]
+) -> None:
+    flag = next(iter(wrong)).replace("_", "-")
+    with pytest.raises(InputError, match=f"--{flag} is .* or more"):
+        made(MadeUpSource(SPLITS_OF_25), tmp_path / "out", **wrong)
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_are_counted_per_split_in_the_index(tmp_path: Path) -> None:
+    source = MadeUpSource(SPLITS_OF_25)
+    made(source, tmp_path)
+    index = ShardIndex.load(tmp_path)
+    for split in ("train", "valid", "test"):
+        labels = Counter(sample.label for sample in source.samples if sample.split == split)
+        assert list(index.counts(split).values()) == [labels[label] for label in [*range(7), -1]]

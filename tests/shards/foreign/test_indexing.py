@@ -1,0 +1,342 @@
+"""Shards that others made are indexed where they lie: every row leads to the bytes that webdataset gives."""
+
+import io
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import webdataset
+from PIL import Image
+from webdataset.tariterators import group_by_keys, tar_file_iterator
+
+from fes.errors import InputError
+from fes.expressions import EXPRESSIONS, UNLABELLED
+from shards.foreign import indexing as foreign
+from shards.foreign import tar as foreign_tar
+from shards.foreign.indexing import index_shards
+from shards.index import ShardIndex, Split
+from shards.schema import INDEX_NAME, NOBODY, PLACES_NAME, REPORT_NAME
+
+
+def picture(number: int, kind: str = "PNG", width: int = 24, height: int = 16, mode: str = "RGB") -> bytes:
+    """A picture file, another one for every number."""
+    values = np.random.default_rng(number).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(values).convert(mode).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def write_tar(path: Path, samples: Sequence[Mapping[str, object]], **options: object) -> Path:
+    """A shard as webdataset writes it, with the keys 0, 1, ... where samples have none; returns its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with webdataset.TarWriter(str(path), encoder=False, **options) as writer:
+        for number, sample in enumerate(samples):
+            members = {ending: as_bytes(value) for ending, value in sample.items() if ending != "__key__"}
+            writer.write({"__key__": sample.get("__key__", f"{number:09d}"), **members})
+    return path
+
+
+def as_bytes(value: object) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    return value.encode() if isinstance(value, str) else json.dumps(value).encode()
+
+
+def found(out: Path) -> dict[str, list[str]]:
+    report = json.loads((out / REPORT_NAME).read_text())
+    return {finding["reason"]: finding["origins"] for finding in report["findings"]}
+
+
+def labels(out: Path, split: str = "train") -> list[int]:
+    return ShardIndex.load(out).split(split).labels.tolist()
+
+
+def samples_of(split: Split) -> list[tuple[bytes, bytes, int]]:
+    return [
+        (split.read(at, "image"), split.read(at, "details"), int(split.labels[at]))
+        for at in range(split.samples)
+    ]
+
+
+LONG = "a/very/long/folder/" + "and/a/name/" * 12
+
+
+@pytest.mark.parametrize("form", ["USTAR_FORMAT", "PAX_FORMAT", "GNU_FORMAT"])
+def test_every_row_leads_to_what_webdataset_reads(tmp_path: Path, form: str) -> None:
+    folder = "short/" if form == "USTAR_FORMAT" else LONG
+    samples = [
+        {
+            "__key__": f"{folder}caf\u00e9{n}",
+            "png": picture(n),
+            "cls": str(n % 7),
+            "json": {"n": n},
+            "txt": "?",
+        }
+        for n in range(20)
+    ]
+    tar = write_tar(tmp_path / "shards/a.tar", samples, format=form)
+    index_shards([tar], tmp_path / "index")
+    with open(tar, "rb") as file:
+        members = [{**member, "__url__": tar.name} for member in tar_file_iterator(file)]
+    theirs = [(sample["png"], sample["json"], int(sample["cls"])) for sample in group_by_keys(members)]
+    assert samples_of(ShardIndex.load(tmp_path / "index").split("train")) == theirs
+    assert len(theirs) == 20
+
+
+def test_the_pictures_are_read_through_the_index_wherever_both_are_moved(tmp_path: Path) -> None:
+    write_tar(tmp_path / "here/data/a.tar", [{"png": picture(n, width=16), "cls": "3"} for n in range(3)])
+    index_shards([tmp_path / "here/data"], tmp_path / "here/index")
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    index = ShardIndex.load(tmp_path / "there/index")
+    assert [shard.name for shard in index.catalogue.shards] == ["../data/a.tar"]
+    with Image.open(io.BytesIO(picture(1, width=16))) as image:
+        assert np.array_equal(index.split("train").image(1), np.asarray(image).transpose(2, 0, 1))
+
+
+def test_the_folder_that_img2dataset_writes_is_indexed(tmp_path: Path) -> None:
+    folder = tmp_path / "laion"
+    for shard in range(2):
+        write_tar(
+            folder / f"{shard:05d}.tar",
+            [
+                {
+                    "__key__": f"{shard * 10_000 + number:09d}",
+                    "jpg": picture(number, "JPEG", 32, 32),
+                    "txt": "a happy face",
+                    "json": {"caption": "a happy face", "key": "0", "exif": "{}", "emotion": "happiness"},
+                }
+                for number in range(4)
+            ],
+        )
+        (folder / f"{shard:05d}.parquet").write_bytes(b"PAR1")
+        (folder / f"{shard:05d}_stats.json").write_text('{"count": 5, "successes": 4}')
+    index_shards([folder], folder, label_field="emotion")
+    index = ShardIndex.load(folder)
+    assert [(shard.name, shard.samples) for shard in index.catalogue.shards] == [
+        ("00000.tar", 4),
+        ("00001.tar", 4),
+    ]
+    assert (index.source, index.resolution, index.channels) == ("webdataset", 32, 3)
+    assert labels(folder) == [3] * 8
+    assert index.split("train").details(5)["caption"] == "a happy face"
+    assert found(folder) == {}
+
+
+def test_our_own_shards_are_indexed_like_we_did(drawn_folder: Path, tmp_path: Path) -> None:
+    index_shards([drawn_folder], tmp_path / "index", identity_field="identity")
+    ours, theirs = ShardIndex.load(drawn_folder), ShardIndex.load(tmp_path / "index")
+    assert (theirs.resolution, theirs.channels) == (ours.resolution, ours.channels)
+    for split in ours.splits:
+        assert theirs.counts(split) == ours.counts(split)
+        assert samples_of(theirs.split(split)) == samples_of(ours.split(split))
+
+
+def test_the_index_is_the_same_for_any_number_of_workers(tmp_path: Path) -> None:
+    for shard in range(5):
+        broken = [{"png": b"broken"}] if shard % 2 else []
+        write_tar(tmp_path / f"{shard}.tar", [{"png": picture(shard), "cls": "1"}, *broken])
+    for workers in (1, 3):
+        index_shards([tmp_path], tmp_path / f"index{workers}", workers=workers)
+    for name in (INDEX_NAME, PLACES_NAME, REPORT_NAME):
+        assert (tmp_path / "index1" / name).read_bytes() == (tmp_path / "index3" / name).read_bytes()
+
+
+@pytest.mark.parametrize("ending", ["png", "PNG", "face.png", "jpg", "jpeg", "webp", "bmp", "gif", "tiff"])
+def test_pictures_of_many_kinds_are_found_by_their_ending(tmp_path: Path, ending: str) -> None:
+    kind = {"jpg": "JPEG", "face.png": "PNG"}.get(ending, ending)
+    tar = write_tar(tmp_path / "a.tar", [{ending: picture(1, kind)}])
+    index_shards([tar], tmp_path)
+    assert ShardIndex.load(tmp_path).split("train").read(0, "image") == picture(1, kind)
+
+
+@pytest.mark.parametrize(
+    ("value", "label"),
+    [
+        ("0", 0),
+        ("6\n", 6),
+        ("Happiness", 3),
+        ("fear", 2),
+        ("-1", UNLABELLED),
+        ("unlabelled", UNLABELLED),
+        ("4.0", 4),
+    ],
+)
+def test_a_cls_is_a_number_or_a_name(tmp_path: Path, value: str, label: int) -> None:
+    index_shards([write_tar(tmp_path / "a.tar", [{"png": picture(1), "cls": value}])], tmp_path)
+    assert labels(tmp_path) == [label]
+
+
+@pytest.mark.parametrize("value", ["7", "-2", "contempt", "", "1e9", "99999999999999999999", "\u0663x"])
+def test_a_sample_whose_label_is_no_class_is_left_out_and_told(tmp_path: Path, value: str) -> None:
+    samples = [{"png": picture(1), "cls": value}, {"png": picture(2), "cls": "5"}]
+    index_shards([write_tar(tmp_path / "a.tar", samples)], tmp_path)
+    assert labels(tmp_path) == [5]
+    assert found(tmp_path) == {foreign_tar.UNKNOWN_LABEL: ["a.tar: 000000000"]}
+
+
+def test_a_field_of_the_details_may_be_the_label(tmp_path: Path) -> None:
+    values = ["sad", 5, 2.0, "3", None, float("nan"), True, [1], "smug"]
+    samples = [{"png": picture(n), "json": {"emotion": value}, "cls": "1"} for n, value in enumerate(values)]
+    samples += [{"png": picture(20), "json": {"other": 1}}, {"png": picture(21)}]
+    index_shards([write_tar(tmp_path / "a.tar", samples)], tmp_path, label_field="emotion")
+    assert labels(tmp_path) == [4, 5, 2, 3, *[UNLABELLED] * 4]
+    assert found(tmp_path) == {
+        foreign_tar.UNKNOWN_LABEL: [f"a.tar: {number:09d}" for number in (6, 7, 8)],
+        foreign_tar.NO_LABEL_FIELD: ["a.tar: 000000009", "a.tar: 000000010"],
+    }
+
+
+def test_numbers_may_stand_for_other_classes_than_in_fes(tmp_path: Path) -> None:
+    alphabet = ["angry", "contempt", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
+    tar = write_tar(tmp_path / "a.tar", [{"png": picture(n), "cls": str(n)} for n in range(8)])
+    numbers = ["drop" if name == "contempt" else name for name in alphabet]
+    index_shards([tar], tmp_path, numbers=numbers)
+    assert [EXPRESSIONS[label] for label in labels(tmp_path)] == [
+        *("angry", "disgusted", "afraid", "happy", "neutral", "sad", "surprised")
+    ]
+    with pytest.raises(InputError, match="--numbers has 'contempt', which is no class; choose from angry"):
+        index_shards([tar], tmp_path / "other", numbers=alphabet)
+
+
+@pytest.mark.parametrize(
+    ("values", "identities"),
+    [
+        ([12, 3, 12, 2.0, -1, None], [12, 3, 12, 2, NOBODY, NOBODY]),
+        (["10", "9", "anna", "9", "", None], [0, 1, 2, 1, NOBODY, NOBODY]),
+        ([9, "9", 10**30, "b", None, None], [1, 1, 0, 2, NOBODY, NOBODY]),
+    ],
+)
+def test_people_are_numbers_or_get_numbers_in_the_order_of_their_names(
+    tmp_path: Path, values: list[object], identities: list[int]
+) -> None:
+    samples = [{"png": picture(n), "json": {"who": value}} for n, value in enumerate(values)]
+    write_tar(tmp_path / "a.tar", samples[:3])
+    write_tar(tmp_path / "b.tar", samples[3:])
+    index_shards([tmp_path], tmp_path, identity_field="who")
+    index = ShardIndex.load(tmp_path)
+    assert index.split("train").identities.tolist() == identities
+    assert index.catalogue.splits["train"]["identities"] == len({*identities} - {NOBODY})
+
+
+def test_people_that_are_not_told_or_make_no_sense_are_nobody(tmp_path: Path) -> None:
+    values = [{"who": "anna"}, {"who": [1]}, {"who": True}, {"who": 1.5}, {}]
+    tar = write_tar(
+        tmp_path / "a.tar", [{"png": picture(n), "json": value} for n, value in enumerate(values)]
+    )
+    index_shards([tar], tmp_path, identity_field="who")
+    assert ShardIndex.load(tmp_path).split("train").identities.tolist() == [0, *[NOBODY] * 4]
+    assert found(tmp_path) == {
+        foreign_tar.NO_IDENTITY: [f"a.tar: {number:09d}" for number in (1, 2, 3)],
+        foreign_tar.NO_IDENTITY_FIELD: ["a.tar: 000000004"],
+    }
+
+
+@pytest.mark.parametrize("flag", ["label_field", "identity_field"])
+def test_a_field_that_no_sample_has_is_told_with_the_nearest_one(tmp_path: Path, flag: str) -> None:
+    tar = write_tar(tmp_path / "a.tar", [{"png": picture(1), "json": {"emotion": 3}}])
+    with pytest.raises(InputError, match=rf"--{flag[:5]}.*-field emotions; did you mean 'emotion'\?"):
+        index_shards([tar], tmp_path, **{flag: "emotions"})
+
+
+def test_samples_that_lack_something_are_told_and_cost_no_other(tmp_path: Path) -> None:
+    samples = [
+        {"png": picture(0)},
+        {"json": {"caption": "no picture"}},
+        {"jpg": picture(2, "JPEG"), "png": picture(3)},
+        {"png": b"no picture"},
+        {"png": picture(5)[:-40]},
+        {"png": b""},
+        {"png": picture(7), "json": "{"},
+        {"png": picture(8), "json": [1]},
+        {"png": picture(9), "json": "[" * 100_000},
+    ]
+    index_shards([write_tar(tmp_path / "a.tar", samples)], tmp_path)
+    split = ShardIndex.load(tmp_path).split("train")
+    read = [split.read(at, "image") for at in range(split.samples)]
+    assert read == [picture(0), picture(2, "JPEG"), picture(7), picture(8), picture(9)]
+    assert [split.details(at) for at in range(split.samples)] == [{}] * 5
+    unreadable = "no readable picture ({})"
+    assert found(tmp_path) == {
+        foreign_tar.NO_PICTURE: ["a.tar: 000000001"],
+        foreign_tar.SEVERAL: ["a.tar: 000000002"],
+        unreadable.format("of no known kind"): ["a.tar: 000000003.png", "a.tar: 000000005.png"],
+        unreadable.format("cut short or damaged"): ["a.tar: 000000004.png"],
+        foreign_tar.NO_OBJECT: [f"a.tar: {number:09d}.json" for number in (6, 7, 8)],
+    }
+
+
+def test_splits_are_told_by_names_and_stand_in_their_order(tmp_path: Path) -> None:
+    names = ["z/faces-train-0.tar", "a/faces_val_0.tar", "test/0.tar", "b/1.tar", "train/my-test-7.tar"]
+    for number, name in enumerate(names):
+        write_tar(tmp_path / name, [{"png": picture(number), "cls": str(number)}])
+    index_shards([tmp_path], tmp_path / "index")
+    index = ShardIndex.load(tmp_path / "index")
+    assert [(shard.name, shard.split) for shard in index.catalogue.shards] == [
+        ("../b/1.tar", "train"),
+        ("../z/faces-train-0.tar", "train"),
+        ("../a/faces_val_0.tar", "valid"),
+        ("../test/0.tar", "test"),
+        ("../train/my-test-7.tar", "test"),
+    ]
+    assert {split: labels(tmp_path / "index", split) for split in index.splits} == {
+        "train": [3, 0],
+        "valid": [1],
+        "test": [2, 4],
+    }
+
+
+def test_the_side_of_the_square_and_the_channels_are_those_of_the_pictures(tmp_path: Path) -> None:
+    samples = [{"png": picture(n, width=40, height=30, mode="L")} for n in range(18)]
+    samples += [{"png": picture(n, width=8, height=50, mode="L")} for n in range(2)]
+    index_shards([write_tar(tmp_path / "grey.tar", samples)], tmp_path)
+    index = ShardIndex.load(tmp_path)
+    assert (index.resolution, index.channels) == (30, 1)
+    samples += [{"png": picture(n, width=8, height=50)} for n in range(2)]
+    index_shards([write_tar(tmp_path / "mixed.tar", samples)], tmp_path / "index")
+    index = ShardIndex.load(tmp_path / "index")
+    assert (index.resolution, index.channels) == (8, 3)
+
+
+def test_a_broken_tar_among_good_ones_is_told(tmp_path: Path) -> None:
+    write_tar(tmp_path / "a.tar", [{"png": picture(1), "cls": "2"}])
+    write_tar(tmp_path / "b.tar", [{"png": b"broken"}])
+    (tmp_path / "c.tar").write_bytes(b"no tar" * 1000)
+    (tmp_path / "d.tar.gz").write_bytes(b"")
+    index_shards([tmp_path], tmp_path)
+    assert labels(tmp_path) == [2]
+    assert found(tmp_path) == {
+        foreign_tar.GAP: ["c.tar: byte 0, to the end"],
+        foreign.PACKED: [str(tmp_path / "d.tar.gz")],
+        foreign.EMPTY: ["b.tar", "c.tar"],
+        "no readable picture (of no known kind)": ["b.tar: 000000000.png"],
+    }
+
+
+def test_where_no_sample_can_be_used_the_reasons_are_told_in_a_sentence(tmp_path: Path) -> None:
+    tar = write_tar(tmp_path / "a.tar", [{"txt": "no picture"}, {"png": b"broken"}])
+    with pytest.raises(InputError, match=r"no sample of the 1 tars can be used: .*without a picture: 1"):
+        index_shards([tar], tmp_path / "index")
+    assert not (tmp_path / "index" / INDEX_NAME).exists()
+
+
+def test_an_index_is_replaced_only_when_asked_for(tmp_path: Path) -> None:
+    tar = write_tar(tmp_path / "a.tar", [{"png": picture(1), "cls": "2"}])
+    index_shards([tar], tmp_path)
+    before = (tmp_path / INDEX_NAME).read_bytes()
+    with pytest.raises(InputError, match="--overwrite"):
+        index_shards([tar], tmp_path)
+    assert (tmp_path / INDEX_NAME).read_bytes() == before
+    write_tar(tar, [{"png": picture(1), "cls": "5"}])
+    index_shards([tar], tmp_path, overwrite=True)
+    assert labels(tmp_path) == [5]
+
+
+def test_progress_counts_the_bytes_of_the_tars(tmp_path: Path) -> None:
+    tars = [write_tar(tmp_path / f"{n}.tar", [{"png": picture(n)}]) for n in range(3)]
+    calls = []
+    index_shards(tars, tmp_path, workers=1, progress=lambda done, total: calls.append((done, total)))
+    sizes = [tar.stat().st_size for tar in tars]
+    assert calls == [(sum(sizes[: n + 1]), sum(sizes)) for n in range(3)]
