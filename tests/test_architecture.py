@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SOURCES = sorted([*ROOT.glob("fes/*.py"), *ROOT.glob("shards/*.py")])
+SOURCES = sorted([*ROOT.glob("fes/*.py"), *ROOT.glob("shards/**/*.py")])
 
 LAYERS = (
-    {"errors", "expressions", "machine", "batch", "draws", "losses"},
-    {"config", "files", "pictures", "commandline"},
-    {"clock", "networks", "stream"},
+    {"errors", "expressions", "machine", "batch", "draws", "losses", "patience"},
+    {"config", "tree", "files", "pictures", "commandline", "order", "mix"},
+    {"clock", "networks", "reading", "ahead", "mixture"},
+    {"stream", "decoded"},
     {"ema", "objectives", "plan"},
     {"meters", "snapshot", "state", "judge", "arguments"},
     {"trainer", "runtime", "report", "synthesizer"},
@@ -24,15 +25,32 @@ LAYERS = (
 )
 """The modules of fes from the ground up; each imports from the layers below its own alone."""
 
+ROOMS = (
+    {"schema", "documents", "meter", "workers"},
+    {"pictures", "catalogue", "tar_members"},
+    {"drawing", "remote", "index"},
+    {"sources", "build", "show"},
+    {"foreign"},
+    {"checks"},
+    {"builders"},
+    {"cli"},
+    {"__main__"},
+)
+"""The modules and packages of shards from the ground up; each imports from those below its own alone."""
+
 PLACES = {
     "accelerate": {"fes/runtime.py"},
     "deepspeed": {"fes/runtime.py"},
     "torch.distributed": {"fes/runtime.py"},
-    "webdataset": {"fes/stream.py", *(f"shards/{path.name}" for path in ROOT.glob("shards/*.py"))},
-    "rich": {"fes/report.py", "fes/cli.py", "shards/cli.py", "shards/show.py"},
+    "webdataset": {"shards/foreign/tar.py"},
+    "rich": {"fes/report.py", "shards/show.py", "shards/meter.py"},
     "tensorboard": {"fes/report.py"},
     "torch.utils.tensorboard": {"fes/report.py"},
-    "yaml": {"fes/config.py", "fes/plan.py"},
+    "yaml": {"fes/tree.py", "fes/plan.py"},
+    "simplejpeg": {"shards/pictures.py"},
+    "h5py": {"shards/sources/matlab.py"},
+    "pyarrow": {"shards/sources/parquet.py"},
+    "fsspec": {"shards/remote/opener.py"},
 }
 """Where alone a library may be used."""
 
@@ -74,9 +92,9 @@ def uses(path: Path) -> set[str]:
 
 
 def modules(path: Path, package: str) -> set[str]:
-    """The modules of a package of ours that a file imports."""
+    """The modules and packages right below a package of ours that a file imports."""
     found = {name.split(".")[1] for name in imports(path) if name.startswith(f"{package}.")}
-    return {name for name in found if (ROOT / package / f"{name}.py").exists()}
+    return {name for name in found if list(ROOT.glob(f"{package}/{name}*"))}
 
 
 def test_every_module_of_fes_has_a_layer():
@@ -91,9 +109,29 @@ def test_imports_run_one_way(height):
         assert modules(ROOT / "fes" / f"{name}.py", "fes") <= below, name
 
 
-def test_shards_know_only_the_ground_of_fes():
-    known = {name for path in ROOT.glob("shards/*.py") for name in modules(path, "fes")}
-    assert known <= {"errors", "expressions", "machine", "commandline"}
+def test_everything_in_shards_has_a_place():
+    placed = [name for room in ROOMS for name in room]
+    there = {
+        path.relative_to(ROOT / "shards").parts[0].removesuffix(".py") for path in ROOT.glob("shards/**/*.py")
+    }
+    assert sorted(placed) == sorted(there - {"__init__"})
+
+
+@pytest.mark.parametrize("height", range(len(ROOMS)))
+def test_imports_in_shards_run_one_way(height):
+    below = set().union(*ROOMS[:height])
+    for name in ROOMS[height]:
+        for path in (ROOT / "shards").glob(f"{name}.py"):
+            assert modules(path, "shards") <= below, name_of(path)
+        for path in (ROOT / "shards" / name).glob("*.py"):
+            assert modules(path, "shards") - {name} <= below, name_of(path)
+
+
+def test_shards_know_only_the_ground_of_fes_and_its_judge_where_that_labels():
+    known = {"errors", "expressions", "files", "machine", "commandline"}
+    for path in ROOT.glob("shards/**/*.py"):
+        more = {"judge"} if path.name == "labelling.py" else set()
+        assert modules(path, "fes") <= known | more, name_of(path)
 
 
 @pytest.mark.parametrize("library", PLACES)
