@@ -113,7 +113,7 @@ def places_file(places: np.ndarray) -> bytes:
 
 def counts_of(shards: Sequence[Shard], places: np.ndarray) -> Counts:
     """What is in every split; `places` is an array of `PLACE`, a row per sample, in the shards' order."""
-    split_of = np.repeat([SPLITS.index(shard.split) for shard in shards], [shard.samples for shard in shards])
+    split_of = split_of_each(shards)
     names = {**dict(enumerate(EXPRESSIONS)), UNLABELLED: UNLABELLED_NAME}
     counts = {}
     for number, split in enumerate(SPLITS):
@@ -127,6 +127,11 @@ def counts_of(shards: Sequence[Shard], places: np.ndarray) -> Counts:
                 "classes": classes,
             }
     return counts
+
+
+def split_of_each(shards: Sequence[Shard]) -> np.ndarray:
+    """The split of every sample, as its place in `SPLITS`: int64 [samples]."""
+    return np.repeat([SPLITS.index(shard.split) for shard in shards], [shard.samples for shard in shards])
 
 
 def parse_index(content: bytes, where: str) -> Catalogue:

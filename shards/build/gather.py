@@ -30,13 +30,14 @@ RECORD = np.dtype(
         ("width", "<i4"),
         ("height", "<i4"),
         ("channels", "<i4"),
+        ("remade", "?"),
         ("content", "V16"),
         ("trouble", "S80"),
         ("fingerprint", FINGERPRINT),
     ]
 )
-"""A picture: where its bytes lie in its block's file, their hash, and what it shows. Where there is
-`trouble`, a few words, there is nothing else."""
+"""A picture: where its bytes lie in its block's file, their hash, what it shows, and whether it is `remade`,
+a PNG of a file that was no plain picture. Where there is `trouble`, a few words, there is nothing else."""
 
 
 class Gathered:
@@ -138,7 +139,9 @@ def _examined(pictures: list[Picture]) -> tuple[np.ndarray, bytes]:
             records[place]["trouble"] = str(error).encode("ascii", "replace")
             continue
         height, width, channels = pixels.shape
-        records[place] = (len(contents), len(data), width, height, channels, _hash(data), b"", _EMPTY)
+        shape = width, height, channels
+        remade = isinstance(picture, bytes) and data is not picture
+        records[place] = (len(contents), len(data), *shape, remade, _hash(data), b"", _EMPTY)
         contents += data
         readable.append(place)
         shown.append(pixels)

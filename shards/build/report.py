@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from fes.expressions import EXPRESSIONS
-from shards.schema import SCHEMA, Finding
+from shards.catalogue import Counts, Shard, split_of_each
+from shards.schema import NOBODY, SCHEMA, SPLITS, Finding
 
 ORIGINS_NOTE = (
     "origins are what the source calls its samples: names of files, or numbers of rows, where 1 is the "
@@ -14,20 +17,45 @@ ORIGINS_NOTE = (
 def report_of(
     source: str,
     facts: Mapping[str, int],
-    counts: dict[str, dict[str, object]],
+    counts: Counts,
+    people: dict[str, dict[str, int]],
     findings: Sequence[Finding],
 ) -> dict[str, object]:
-    """The content of report.json; the same for the same source. `counts` are the index's `splits`."""
+    """The content of report.json; the same for the same source.
+
+    `counts` are the index's `splits`, `people` what `people_of` says.
+    """
     return {
         "schema": SCHEMA,
         "source": source,
         **facts,
         "samples_kept": sum(split["samples"] for split in counts.values()),
         "splits": counts,
+        "people": people,
         "warnings": class_warnings(counts),
         "origins_note": ORIGINS_NOTE,
         "findings": [_told(finding) for finding in findings],
     }
+
+
+def people_of(shards: Sequence[Shard], places: np.ndarray) -> dict[str, dict[str, int]]:
+    """{split: {"people", "pictures_of_nobody_known", "fewest_pictures", "median_pictures", "most_pictures"}}.
+
+    Of splits where people are known; `places` is an array of `PLACE`, a row per sample of the shards.
+    """
+    split_of, people = split_of_each(shards), {}
+    for number, split in enumerate(SPLITS):
+        identities = places["identity"][split_of == number]
+        _, pictures = np.unique(identities[identities != NOBODY], return_counts=True)
+        if len(pictures):
+            people[split] = {
+                "people": len(pictures),
+                "pictures_of_nobody_known": int((identities == NOBODY).sum()),
+                "fewest_pictures": int(pictures.min()),
+                "median_pictures": int(np.median(pictures)),
+                "most_pictures": int(pictures.max()),
+            }
+    return people
 
 
 def _told(finding: Finding) -> dict[str, object]:
@@ -40,7 +68,7 @@ def _told(finding: Finding) -> dict[str, object]:
     }
 
 
-def class_warnings(counts: dict[str, dict[str, object]]) -> list[str]:
+def class_warnings(counts: Counts) -> list[str]:
     """What training cannot learn from these samples, a sentence each."""
     if "train" not in counts:
         return ["train has no samples at all: this data can be looked at, not trained on"]

@@ -20,7 +20,8 @@ from fes.machine import cores
 from shards.build.archive import Plan, Work, write_shard
 from shards.build.curation import Curated, Dedup, curate
 from shards.build.gather import Gathered, gather
-from shards.build.report import report_of
+from shards.build.report import people_of, report_of
+from shards.build.sizes import common_side, size_findings
 from shards.catalogue import Shard, counts_of, write_index
 from shards.documents import to_text
 from shards.schema import (
@@ -32,7 +33,6 @@ from shards.schema import (
     Progress,
     Sample,
     Source,
-    central_square,
     no_progress,
     shard_name,
 )
@@ -185,27 +185,22 @@ def _finish(
 ) -> dict[str, object]:
     shards = [shard for shard, _ in written]
     places = np.concatenate([rows for _, rows in written])
-    counts, findings = counts_of(shards, places), [*source.findings, *curated.findings]
-    report = report_of(source.name, source.facts | curated.facts, counts, findings)
-    write_file(out / REPORT_NAME, to_text(report).encode())
     kept = gathered.records[curated.kept]
+    side = common_side(kept["width"], kept["height"], source.crop)
+    origins = [source.samples[at].origin for at in curated.kept.tolist()]
+    findings = [*source.findings, *curated.findings, *size_findings(kept, origins, source.crop, side)]
+    facts = source.facts | curated.facts | {"pictures_remade_as_png": int(kept["remade"].sum())}
+    report = report_of(source.name, facts, counts_of(shards, places), people_of(shards, places), findings)
+    write_file(out / REPORT_NAME, to_text(report).encode())
     return write_index(
         out,
         source=source.name,
-        resolution=common_side(kept["width"], kept["height"], source.crop),
+        resolution=side,
         channels=int(kept["channels"].max()),
         crop=source.crop,
         shards=shards,
         places=places,
     )
-
-
-def common_side(widths: np.ndarray, heights: np.ndarray, crop: Crop | None) -> int:
-    """The side of the square that nine of ten pictures have or exceed, after the crop; in whole pixels."""
-    sizes, counts = np.unique(np.stack([widths, heights], axis=1), axis=0, return_counts=True)
-    boxes = [crop.box(*size) if crop else central_square(*size) for size in sizes.tolist()]
-    sides = [int(min(right - left, bottom - top)) for left, top, right, bottom in boxes]
-    return int(np.sort(np.repeat(sides, counts))[counts.sum() // 10])
 
 
 def _clear(source_name: str, out: Path, planned: set[str]) -> None:

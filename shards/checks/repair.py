@@ -9,7 +9,7 @@ import numpy as np
 
 from fes.errors import InputError
 from shards.build.archive import Plan, Work, write_shard
-from shards.build.writer import common_side
+from shards.build.sizes import common_side
 from shards.catalogue import Shard, write_index
 from shards.checks.check import Checked
 from shards.checks.quarantine import Quarantine

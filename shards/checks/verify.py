@@ -8,7 +8,8 @@ import numpy as np
 
 from fes.errors import InputError
 from shards.build.archive import sha256_of
-from shards.build.writer import UNFINISHED_NAME, common_side
+from shards.build.sizes import common_side
+from shards.build.writer import UNFINISHED_NAME
 from shards.catalogue import Catalogue, counts_of
 from shards.checks.check import Checked, Fault, Part, Terms, check_shard
 from shards.checks.staging import STAGING_NAME, has_journal

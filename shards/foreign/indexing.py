@@ -11,8 +11,9 @@ from fes.errors import InputError, nearest
 from fes.expressions import EXPRESSIONS, expression_label
 from fes.files import write_file
 from fes.machine import cores
-from shards.build.report import report_of
-from shards.build.writer import common_side, prepare
+from shards.build.report import people_of, report_of
+from shards.build.sizes import common_side
+from shards.build.writer import prepare
 from shards.catalogue import Shard, counts_of, write_index
 from shards.documents import to_text
 from shards.foreign.files import find_tars, splits_of
@@ -142,7 +143,7 @@ def _write(
     places = np.concatenate([tar.places for tar in tars])
     places["identity"] = _identities([person for tar in tars for person in tar.people])
     sizes = np.array([size for tar in tars for size in tar.sizes])
-    report = report_of(SOURCE, facts, counts_of(shards, places), findings)
+    report = report_of(SOURCE, facts, counts_of(shards, places), people_of(shards, places), findings)
     (out / INDEX_NAME).unlink(missing_ok=True)  # an index of earlier, which the new places would not fit
     write_file(out / REPORT_NAME, to_text(report).encode())
     return write_index(

@@ -20,13 +20,12 @@ from shards.build.writer import (
     BuildOptions,
     Stages,
     build,
-    common_side,
     plan_shards,
     prepare,
 )
 from shards.index import ShardIndex
 from shards.pictures import encode_picture
-from shards.schema import INDEX_NAME, MODE, OWNER, PLACES_NAME, REPORT_NAME, Crop, Progress
+from shards.schema import INDEX_NAME, MODE, OWNER, PLACES_NAME, REPORT_NAME, Progress
 from tests.shards.made_up import GONE, MadeUpSource, picture
 
 # webdataset leaves the closing of its files to the garbage collector.
@@ -232,28 +231,14 @@ def test_a_labeller_gives_classes_to_samples_after_their_pictures_are_read(tmp_p
     assert ShardIndex.load(tmp_path).split("train").labels.tolist() == [48 % 7] * 5
 
 
-@pytest.mark.parametrize(
-    ("sizes", "crop", "side"),
-    [
-        ([(48, 48)] * 5, None, 48),
-        ([(64, 80)] * 9 + [(10, 10)], None, 64),
-        ([(64, 80)] * 8 + [(10, 12)] * 2, None, 10),
-        ([(178, 218)] * 30 + [(89, 109)], Crop(178, 218, 25, 57, 128), 128),
-        ([(356, 436)] * 3, Crop(178, 218, 25, 57, 128), 256),
-    ],
-)
-def test_the_resolution_of_a_data_set_is_one_that_nine_of_ten_pictures_have(
-    sizes: list[tuple[int, int]], crop: Crop | None, side: int
-) -> None:
-    widths, heights = np.array(sizes).T
-    assert common_side(widths, heights, crop) == side
-
-
 def test_pictures_of_every_size_and_kind_share_a_data_set(tmp_path: Path) -> None:
     colour = np.dstack([picture(n).reshape(48, 48) for n in range(3)])
     others = {0: encode_picture(colour), 1: colour[:40]}
     index = made(MadeUpSource(["train"] * 3, others), tmp_path)
     assert (index["channels"], index["resolution"]) == (3, 40)
+    report = json.loads((tmp_path / REPORT_NAME).read_bytes())
+    assert report["pictures_remade_as_png"] == 0
+    assert report["people"]["train"]["most_pictures"] == 2
     train = ShardIndex.load(tmp_path).split("train")
     assert {train.image(at).shape for at in range(3)} == {(3, 40, 40)}
     assert {train.sized(48, 1).image(at).shape for at in range(3)} == {(1, 48, 48)}

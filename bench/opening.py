@@ -1,0 +1,123 @@
+"""The first batch of very large data sets: how long it takes, and how much memory.
+
+The data sets are simulated: a real index.json, an index.npy that is one large hole, and pictures that are
+all the same. `bench/data.py` starts this file as a fresh process for every measurement.
+"""
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from fes.config import Config
+from fes.expressions import EXPRESSIONS
+from fes.stream import Stream
+from shards.catalogue import Shard
+from shards.documents import to_text
+from shards.index import Folder, ShardIndex, Split
+from shards.schema import INDEX_NAME, PLACE, PLACES_NAME, SCHEMA, UNLABELLED_NAME, shard_name
+
+BATCH = 32
+SIDE = 48
+MEMBERS_BYTES = 4096  # what a sample takes in a shard, about
+STATUS, PEAK_RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+class ConstantPictures(Split):
+    """A split whose shards need not exist."""
+
+    def image(self, position: int) -> np.ndarray:
+        """The same picture for every position."""
+        return np.full((self.channels, self.resolution, self.resolution), 128, np.uint8)
+
+
+def simulate(folder: Path, samples: int, samples_per_shard: int) -> int:
+    """Writes the index of a data set that has no shards; returns how many it tells of, as a build does."""
+    folder.mkdir()
+    number = 1
+    while samples > number * samples_per_shard:
+        number *= 2
+    sizes = [samples // number + (at < samples % number) for at in range(number)]
+    classes = {name: 0 for name in (*EXPRESSIONS, UNLABELLED_NAME)} | {EXPRESSIONS[0]: samples}
+    document = {
+        "schema": SCHEMA,
+        "source": "simulated",
+        "resolution": SIDE,
+        "channels": 1,
+        "crop": None,
+        "classes": list(EXPRESSIONS),
+        "splits": {"train": {"samples": samples, "identities": 0, "classes": classes}},
+        "places": {"bytes": _write_hole(folder / PLACES_NAME, samples), "sha256": _digest(-1)},
+        "shards": [asdict(_shard(at, size)) for at, size in enumerate(sizes)],
+    }
+    (folder / INDEX_NAME).write_text(to_text(document))
+    return number
+
+
+def _write_hole(path: Path, samples: int) -> int:
+    header = {"descr": np.lib.format.dtype_to_descr(PLACE), "fortran_order": False, "shape": (samples,)}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        return file.truncate(file.tell() + samples * PLACE.itemsize)
+
+
+def _shard(number: int, samples: int) -> Shard:
+    name = shard_name("simulated", "train", number)
+    return Shard(name, "train", samples, samples * MEMBERS_BYTES, _digest(number))
+
+
+def _digest(number: int) -> str:
+    return hashlib.sha256(str(number).encode()).hexdigest()
+
+
+def open_in_fresh_process(folder: Path, step: int) -> dict[str, float]:
+    """What `open_here` returns, of a process that did nothing else."""
+    command = [sys.executable, __file__, str(folder), str(step)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout)
+
+
+def open_here(folder: Path, step: int) -> dict[str, float]:
+    """Opens the index and reads the batch of a step.
+
+    Returns the seconds of each, and the megabytes of resident memory that this process has more than
+    before, and had at most.
+    """
+    _forget_peak()
+    before, start = _memory("VmRSS"), time.perf_counter()
+    index = ShardIndex(str(folder), Folder(folder))
+    opened = time.perf_counter()
+    split = ConstantPictures(index, "train")
+    stream = Stream([split], seed=0, batch=BATCH, window=Config.shuffle_window)
+    batch = stream[step]
+    done = time.perf_counter()
+    if len(batch.label) != BATCH:
+        raise RuntimeError("the batch is not whole")
+    return {
+        "index_seconds": opened - start,
+        "batch_seconds": done - opened,
+        "memory_mb": _memory("VmRSS") - before,
+        "peak_memory_mb": _memory("VmHWM") - before,
+    }
+
+
+def _forget_peak() -> None:
+    if PEAK_RESET.exists():
+        PEAK_RESET.write_text("5")
+
+
+def _memory(entry: str) -> float:
+    """Megabytes of an entry of Linux's account of this process; no number elsewhere."""
+    if not STATUS.exists():
+        return float("nan")
+    fields = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
+    return int(fields[entry].split()[0]) * 1024 / 1e6
+
+
+if __name__ == "__main__":
+    print(json.dumps(open_here(Path(sys.argv[1]), int(sys.argv[2]))))
