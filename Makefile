@@ -32,6 +32,7 @@ check: $(VENV)/installed  ## Format and lint
 
 bench: $(VENV)/installed  ## Measure the speed of the parts on this machine
 	$(BIN)/python bench/speed.py
+	$(BIN)/python bench/data.py
 
 clean:  ## Remove the demo's data and run
 	rm -rf $(DEMO_DATA) $(DEMO)

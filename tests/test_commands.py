@@ -4,6 +4,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -108,3 +112,47 @@ def test_a_signal_to_the_launcher_and_its_ranks_saves_a_state_to_go_on_from(
         rest = "".join(told)
     assert "saved; the same command goes on from there" in rest
     assert len(list((tmp_path / "run").glob("state-*"))) == 1
+
+
+@pytest.fixture
+def address(drawn_folder: Path) -> Iterator[str]:
+    """Where a real server has the drawn shards."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *words: object) -> None:
+            pass
+
+    handler = partial(Quiet, directory=str(drawn_folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_run_from_afar_ends_with_the_weights_of_one_from_the_folder(
+    tiny: list[str], address: str, tmp_path: Path
+) -> None:
+    here = command("accelerate.commands.launch", *tiny)
+    assert here.returncode == 0, here.stderr
+    run, shards = str(tmp_path / "afar"), tmp_path / "cache"
+    afar = ["--data", address, "--run", run, "--stream.shards", str(shards), "--stream.shards-gb", "0.001"]
+    settings = ["--config", str(tmp_path / "tiny.yaml")]
+    done = command("accelerate.commands.launch", "fes/train.py", *settings, *afar, no_proxy="127.0.0.1")
+    assert done.returncode == 0, done.stderr
+    states = [(tmp_path / name / "state-000000.480" / "networks.safetensors") for name in ("run", "afar")]
+    assert states[0].read_bytes() == states[1].read_bytes()
+    assert 0 < sum(path.stat().st_size for path in shards.iterdir()) <= 1_000_000
+
+
+def test_several_data_sets_with_weights_train_together(tiny: list[str], tmp_path: Path) -> None:
+    data = tmp_path / "colour"
+    people = ["--train-identities", "4", "--valid-identities", "1", "--test-identities", "0"]
+    size = ["--resolution", "64", "--channels", "3"]
+    built = command("shards", "build", "drawn", "--out", str(data), *people, *size)
+    assert built.returncode == 0, built.stderr
+    mixed = [*tiny[:3], "--data", f"{tiny[4]}:0.75,{data}:0.25", *tiny[5:]]
+    shown = command("fes.train", *mixed[1:], "--dry-run")
+    assert "resolution: 48" in shown.stdout, shown.stderr
+    done = command("accelerate.commands.launch", *mixed)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "run").glob("grids/*.png"))) > 0

@@ -1,0 +1,128 @@
+"""What the data sets of `bench/data.py` are drawn from, and a build of shards that is watched."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from fes.expressions import EXPRESSIONS
+from fes.machine import cores
+from shards.drawing.faces import draw_identities, render
+from shards.sources.celeba import ALIGNED, HEIGHT, WIDTH
+from shards.sources.celeba_lists import USUAL_NAMES
+from shards.workers import spread
+
+SIDE = 48
+PEOPLE_AT_ONCE = 50
+NUMBERS = [str(value) for value in range(256)]
+USAGES = ("Training",) * 8 + ("PublicTest", "PrivateTest")
+PORTRAIT_SIDE, VIEWS, QUALITY = 240, 6, 90
+WATCH_SECONDS = 0.05
+PROC = Path("/proc")
+
+
+@dataclass(frozen=True)
+class Build:
+    """The seconds that a build took, and the most memory its processes had together (NaN: not known)."""
+
+    seconds: float
+    peak_mb: float
+
+
+def build_fer2013(source: Path, out: Path) -> Build:
+    """Runs `fes-shards build fer2013` twice, once for the time and once to watch its memory."""
+    command = [sys.executable, "-m", "shards", "build", "fer2013", "--overwrite"]
+    command += ["--source", str(source), "--out", str(out)]
+    start = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    seconds = time.perf_counter() - start
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        peak = 0.0
+        while process.poll() is None:
+            peak = max(peak, sum(map(_memory_mb, _family(process.pid))))
+            time.sleep(WATCH_SECONDS)
+    return Build(seconds, peak if PROC.exists() else float("nan"))
+
+
+def _family(process: int) -> Iterator[int]:
+    """A process and all that it and its own have started."""
+    yield process
+    for children in PROC.glob(f"{process}/task/*/children"):
+        for child in _read(children).split():
+            yield from _family(int(child))
+
+
+def _memory_mb(process: int) -> float:
+    """The resident memory of a process, a page that n processes share counted as an n-th."""
+    lines = _read(PROC / str(process) / "smaps_rollup").splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024 / 1e6
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:  # it has just ended
+        return ""
+
+
+def draw_fer2013(path: Path, rows: int) -> None:
+    """Writes a csv like fer2013.csv of drawn faces, seven of a person one after the other."""
+    with path.open("w") as file:
+        file.write("emotion,pixels,Usage\n")
+        for text in spread(_rows, rows, _chunks(-(-rows // len(EXPRESSIONS))), cores()):
+            file.write(text)
+
+
+def _chunks(people: int) -> list[range]:
+    return [range(at, min(at + PEOPLE_AT_ONCE, people)) for at in range(0, people, PEOPLE_AT_ONCE)]
+
+
+def _rows(rows: int, people: range) -> str:
+    numbers = range(people.start * len(EXPRESSIONS), min(people.stop * len(EXPRESSIONS), rows))
+    labels = np.arange(numbers.start, numbers.stop) % len(EXPRESSIONS)
+    identities = np.repeat(draw_identities(0, people), len(EXPRESSIONS), axis=0)[: len(labels)]
+    lines = []
+    for number, label, picture in zip(numbers, labels, render(identities, labels, SIDE), strict=True):
+        pixels = " ".join(map(NUMBERS.__getitem__, picture.ravel().tolist()))
+        lines.append(f"{label},{pixels},{USAGES[number * len(USAGES) // rows]}\n")
+    return "".join(lines)
+
+
+def draw_celeba(folder: Path, people: int) -> int:
+    """Writes JPEG files and lists laid out like CelebA's, `VIEWS` pictures of each person.
+
+    A view is another part of the same drawing. Returns the number of pictures.
+    """
+    pictures = folder / ALIGNED
+    pictures.mkdir(parents=True)
+    for _ in spread(_portraits, pictures, _chunks(people), cores()):
+        pass
+    numbers = range(people * VIEWS)
+    lists = {
+        "identities": [f"{_name(number)} {number // VIEWS + 1}\n" for number in numbers],
+        "partition": [f"{_name(number)} 0\n" for number in numbers],
+    }
+    for kind, lines in lists.items():
+        (folder / USUAL_NAMES[kind][0]).write_text("".join(lines))
+    return len(numbers)
+
+
+def _name(number: int) -> str:
+    return f"{number + 1:06d}.jpg"
+
+
+def _portraits(folder: Path, people: range) -> None:
+    drawn = render(
+        draw_identities(1, people), np.arange(len(people)) % len(EXPRESSIONS), PORTRAIT_SIDE, channels=3
+    )
+    for person, portrait in zip(people, drawn, strict=True):
+        for view in range(VIEWS):
+            left = (PORTRAIT_SIDE - WIDTH) * view // (VIEWS - 1)
+            top = (PORTRAIT_SIDE - HEIGHT) * (view % 2)
+            picture = Image.fromarray(portrait[top : top + HEIGHT, left : left + WIDTH])
+            picture.save(folder / _name(person * VIEWS + view), quality=QUALITY)
