@@ -28,6 +28,8 @@ from shards.remote.addresses import PIPE, shown
 
 CHUNK_BYTES = 1 << 20
 BUSY = (408, 425, 429)
+DRIVERS = {"s3": "fsspec s3fs", "gs": "fsspec gcsfs", "hf": "fsspec huggingface_hub"}
+"""What to install for the addresses that people have most."""
 """The answers of a server, below 500, after which the same question may fare better."""
 
 # Whoever runs the command may be killed: the reader of the empty input sees its end then, and takes the
@@ -213,7 +215,7 @@ def _opened(where: str) -> BinaryIO:
     except ImportError:
         raise InputError(
             f"cannot fetch {shown(where)}: what reads {scheme}: addresses is not installed; "
-            f"pip install 'fes[cloud]', or {instead}"
+            f"pip install {DRIVERS.get(scheme, 'its driver for fsspec')}, or {instead}"
         ) from None
     except ValueError:
         raise InputError(

@@ -142,7 +142,7 @@ def _in_hdf5(
     try:
         import h5py
     except ImportError:
-        raise InputError("reading .mat files of MATLAB 7.3 takes h5py: pip install 'fes[mat]'") from None
+        raise InputError("reading .mat files of MATLAB 7.3 takes h5py: pip install h5py") from None
     file = files.enter_context(h5py.File(path, "r"))
     stored = {name: item for name, item in file.items() if isinstance(item, h5py.Dataset)}
     listed = {name: f"{each.dtype} {size_of(each)}" for name, each in stored.items()}

@@ -68,7 +68,7 @@ def read_told(path: Path, number: int) -> tuple[str, list[Told]]:
         import pyarrow
         import pyarrow.parquet
     except ImportError:
-        raise InputError("reading parquet files takes pyarrow: pip install 'fes[parquet]'") from None
+        raise InputError("reading parquet files takes pyarrow: pip install pyarrow") from None
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
             columns = _columns(file.schema_arrow, pyarrow.types)

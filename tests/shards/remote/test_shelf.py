@@ -320,7 +320,7 @@ def test_what_has_to_be_installed_for_an_address_is_told(cache, monkeypatch):
     monkeypatch.setitem(sys.modules, "fsspec", None)
     told = refusal(lambda: impatient("s3://bucket/set", cache).document("index.json"))
     assert "cannot fetch s3://bucket/set/index.json: what reads s3: addresses is not installed" in told
-    assert "pip install 'fes[cloud]', or give a command" in told
+    assert "pip install fsspec s3fs, or give a command" in told
 
 
 # Fetching ahead

@@ -373,7 +373,7 @@ def test_a_missing_library_is_named_with_what_installs_it(
 ) -> None:
     path = write(tmp_path, variables, "7.3")
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(InputError, match=r"pip install 'fes\[mat\]'"):
+    with pytest.raises(InputError, match=r"pip install h5py"):
         read_tfd(path, fold=1)
 
 
