@@ -43,7 +43,7 @@ def simulate(folder: Path, samples: int, samples_per_shard: int) -> int:
     while samples > number * samples_per_shard:
         number *= 2
     sizes = [samples // number + (at < samples % number) for at in range(number)]
-    classes = {name: 0 for name in (*EXPRESSIONS, UNLABELLED_NAME)} | {EXPRESSIONS[0]: samples}
+    classes = dict.fromkeys((*EXPRESSIONS, UNLABELLED_NAME), 0) | {EXPRESSIONS[0]: samples}
     document = {
         "schema": SCHEMA,
         "source": "simulated",
@@ -75,21 +75,21 @@ def _digest(number: int) -> str:
     return hashlib.sha256(str(number).encode()).hexdigest()
 
 
-def open_in_fresh_process(folder: Path, step: int) -> dict[str, float]:
+def open_in_fresh_process(folder: Path, step: int) -> dict[str, float | None]:
     """What `open_here` returns, of a process that did nothing else."""
     command = [sys.executable, __file__, str(folder), str(step)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout)
 
 
-def open_here(folder: Path, step: int) -> dict[str, float]:
+def open_here(folder: Path, step: int) -> dict[str, float | None]:
     """Opens the index and reads the batch of a step.
 
     Returns the seconds of each, and the megabytes of resident memory that this process has more than
-    before, and had at most.
+    before, and had at most (None: not known).
     """
     _forget_peak()
-    before, start = _memory("VmRSS"), time.perf_counter()
+    before, start = _memory_mb("VmRSS"), time.perf_counter()
     index = ShardIndex(str(folder), Folder(folder))
     opened = time.perf_counter()
     split = ConstantPictures(index, "train")
@@ -101,8 +101,8 @@ def open_here(folder: Path, step: int) -> dict[str, float]:
     return {
         "index_seconds": opened - start,
         "batch_seconds": done - opened,
-        "memory_mb": _memory("VmRSS") - before,
-        "peak_memory_mb": _memory("VmHWM") - before,
+        "memory_mb": before and _memory_mb("VmRSS") - before,
+        "peak_memory_mb": before and _memory_mb("VmHWM") - before,
     }
 
 
@@ -111,10 +111,10 @@ def _forget_peak() -> None:
         PEAK_RESET.write_text("5")
 
 
-def _memory(entry: str) -> float:
-    """Megabytes of an entry of Linux's account of this process; no number elsewhere."""
+def _memory_mb(entry: str) -> float | None:
+    """An entry of Linux's account of this process; None elsewhere."""
     if not STATUS.exists():
-        return float("nan")
+        return None
     fields = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
     return int(fields[entry].split()[0]) * 1024 / 1e6
 

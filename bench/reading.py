@@ -54,11 +54,9 @@ def _rate(items: Iterator, seconds: float) -> float:
             return count / passed
 
 
-def ratio(rates: Rates, name: str) -> float:
+def times_plain(rates: Rates, name: str) -> float:
     """How many times as fast as plain webdataset: the median of the ratios of neighbours in time."""
-    return statistics.median(
-        own / other for own, other in zip(rates[name], rates[PLAIN], strict=True)
-    )
+    return statistics.median(own / other for own, other in zip(rates[name], rates[PLAIN], strict=True))
 
 
 def webdataset_grey(urls: list[str], batch: int, workers: int) -> Iterator[tuple]:
@@ -96,7 +94,7 @@ def readers_of(split: Split, decoded: Path, plain: Callable) -> dict[str, Reader
     return {
         PLAIN: partial(plain, urls),
         "fes": partial(fes_stream, split),
-        "fes, decoded cache": partial(fes_stream, DecodedSplit(split, decoded, shape)),
+        "fes, decoded": partial(fes_stream, DecodedSplit(split, decoded, shape)),
     }
 
 

@@ -1,13 +1,18 @@
 """Spreads work over processes, in order, with whatever all of it needs sent to each of them once."""
 
 import contextlib
+import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from fes.errors import InputError
+
+SECONDS_BETWEEN_LOOKS = 1.0
 
 Job, Item, Result = TypeVar("Job"), TypeVar("Item"), TypeVar("Result")
 
@@ -40,6 +45,14 @@ def _take(work: Callable, job: object) -> None:
     global _taken
     _taken = work, job
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    threading.Thread(target=_leave_with_the_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _leave_with_the_parent(parent: int) -> None:
+    """A parent that is killed tells nobody: without this its workers would wait for more work for ever."""
+    while os.getppid() == parent:
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    os._exit(1)
 
 
 def _work(item: object) -> object:

@@ -28,9 +28,9 @@ from shards.remote.addresses import PIPE, shown
 
 CHUNK_BYTES = 1 << 20
 BUSY = (408, 425, 429)
+"""The answers of a server, below 500, after which the same question may fare better."""
 DRIVERS = {"s3": "fsspec s3fs", "gs": "fsspec gcsfs", "hf": "fsspec huggingface_hub"}
 """What to install for the addresses that people have most."""
-"""The answers of a server, below 500, after which the same question may fare better."""
 
 # Whoever runs the command may be killed: the reader of the empty input sees its end then, and takes the
 # command and all that it started along.

@@ -1,6 +1,10 @@
+import multiprocessing
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -55,3 +59,44 @@ def test_a_killed_process_is_told_in_a_sentence() -> None:
 
 def test_ctrl_c_is_left_to_the_parent() -> None:
     assert set(spread(answer_ctrl_c, None, range(4), 2)) == {signal.SIG_IGN}
+
+
+def sleep(_: None, item: int) -> None:
+    time.sleep(60)
+
+
+def spread_sleep(pids: Path) -> None:
+    """Starts two workers that have much to do."""
+
+    def children() -> list[int]:
+        told = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
+        return [int(pid) for pid in told.split()]
+
+    threading.Thread(target=lambda: list(spread(sleep, None, range(9), 2)), daemon=True).start()
+    while len(children()) < 2:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    pids.write_text(" ".join(map(str, children())))
+    time.sleep(60)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_workers_of_a_parent_that_is_killed_end_too(tmp_path: Path) -> None:
+    parent = multiprocessing.get_context("fork").Process(target=spread_sleep, args=(tmp_path / "pids",))
+    parent.start()
+    while not (tmp_path / "pids").exists() or not (tmp_path / "pids").read_text():
+        time.sleep(0.01)
+    workers = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
+    assert all(map(is_running, workers))
+    parent.kill()
+    parent.join()
+    until = time.monotonic() + 20
+    while any(map(is_running, workers)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(map(is_running, workers))

@@ -1,0 +1,224 @@
+"""How fast data are built and read on this machine, beside plain webdataset: `python bench/data.py --help`.
+
+Prints tables with the targets, and adds a line of json, with the machine and the versions, to
+bench/results/data.jsonl. It takes less than four minutes, in which nothing else should run.
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+from building import build_fer2013, draw_celeba, draw_fer2013
+from opening import open_in_fresh_process, simulate
+from reading import Reader, compare, decoders, readers_of, times_plain, webdataset_faces, webdataset_grey
+from rich.console import Console
+from rich.table import Table
+
+from fes.machine import cores
+from shards.build.writer import BuildOptions, build
+from shards.index import ShardIndex
+from shards.sources.celeba import read_celeba
+
+LIBRARIES = ("torch", "numpy", "webdataset", "pillow", "simplejpeg")
+MOST_SECONDS, MOST_MB = 10, 1000
+GREY_TARGETS = {"fes": 2.0, "fes, decoded": 20.0}
+FACE_SIDE, FACE_TARGETS = 128, {"fes": 1.5}
+PICTURES_DECODED = 200
+STEPS = (0, 10**6)
+
+Record = list[dict[str, object]]
+"""Rows of what was measured, all with the same entries."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Measure how fast data are built and read on this machine, beside plain webdataset."""
+
+    source: Path | None = None
+    """fer2013.csv; a csv of as many drawn faces is made where it is not given."""
+    out: Path = Path(__file__).parent / "results"
+    """The folder of the file that the results are added to."""
+    quick: bool = False
+    """Measure little, and briefly: to see that all of it works, for the figures are worth nothing."""
+
+
+@dataclass(frozen=True)
+class Amount:
+    """How much is measured; `simulated` tells the samples of data sets, and the samples per shard."""
+
+    rows: int = 35_887
+    builds: int = 3
+    people: int = 500
+    rounds: int = 5
+    seconds: float = 1.0
+    simulated: tuple[tuple[int, int], ...] = ((10**4, 512), (10**6, 512), (10**8, 512), (10**8, 10_000))
+
+
+QUICK = Amount(rows=4000, builds=1, people=60, rounds=1, seconds=0.2, simulated=((10**4, 512), (10**6, 512)))
+
+
+def main() -> None:
+    """Measures, prints and keeps the results."""
+    options = tyro.cli(Options)
+    amount = QUICK if options.quick else Amount()
+    torch.set_num_threads(1)
+    load = os.getloadavg()[0]
+    with tempfile.TemporaryDirectory() as folder:
+        results = measure(options.source, Path(folder), amount)
+    options.out.mkdir(parents=True, exist_ok=True)
+    with (options.out / "data.jsonl").open("a") as file:
+        file.write(json.dumps({**machine(), "load": load, "quick": options.quick, **results}) + "\n")
+
+
+def machine() -> dict[str, object]:
+    """What the figures were measured on."""
+    versions = {library: importlib.metadata.version(library) for library in LIBRARIES}
+    return {"device": platform.machine(), "cores": cores(), "python": platform.python_version(), **versions}
+
+
+def measure(source: Path | None, folder: Path, amount: Amount) -> dict[str, Record]:
+    """All parts, each of which is printed when it is done."""
+    results = measure_fer2013(source, folder, amount)
+    results |= measure_faces(folder, amount)
+    results["opening"] = measure_opening(folder, amount.simulated)
+    show_opening("First batch, of 32, in a fresh process", results["opening"])
+    return results
+
+
+def measure_fer2013(source: Path | None, folder: Path, amount: Amount) -> dict[str, Record]:
+    """Building shards of FER2013, and reading them."""
+    what = "fer2013.csv"
+    if source is None:
+        source, what = folder / what, f"{amount.rows:,} drawn rows like fer2013.csv's"
+        draw_fer2013(source, amount.rows)
+    building = measure_build(source, folder / "fer2013", amount.builds)
+    show_build(f"Building shards of {what} on {cores()} cores", building)
+    split = ShardIndex.load(folder / "fer2013").split("train")
+    reading = measure_reading(readers_of(split, folder / "grey", webdataset_grey), (32, 256), amount)
+    show_reading(f"Reading PNG, {split.resolution} px, grey", reading, GREY_TARGETS)
+    return {"building": building, "reading": reading}
+
+
+def measure_faces(folder: Path, amount: Amount) -> dict[str, Record]:
+    """Reading drawn faces that are laid out like CelebA, and decoding them."""
+    draw_celeba(folder / "celeba", amount.people)
+    build(read_celeba(folder / "celeba"), folder / "faces", BuildOptions())
+    split = ShardIndex.load(folder / "faces").split("train").sized(FACE_SIDE, 3)
+    reading = measure_reading(readers_of(split, folder / "rgb", webdataset_faces), (32,), amount)
+    show_reading(f"Reading JPEG like CelebA's, {FACE_SIDE} px, RGB", reading, FACE_TARGETS)
+    jpegs = [split.read(at, "image") for at in range(PICTURES_DECODED)]
+    decoding = measure_decoders(jpegs, amount)
+    show_decoders(f"Decoding such JPEG, {sum(map(len, jpegs)) / len(jpegs) / 1000:.1f} kB each", decoding)
+    return {"reading_faces": reading, "decoding": decoding}
+
+
+def measure_build(source: Path, out: Path, builds: int) -> Record:
+    """Builds shards of FER2013 several times: the median of the seconds, the most of the memory."""
+    done = [build_fer2013(source, out) for _ in range(builds)]
+    seconds = statistics.median(each.seconds for each in done)
+    return [{"seconds": seconds, "peak_mb": max(each.peak_mb for each in done)}]
+
+
+def measure_reading(readers: dict[str, Reader], batches: tuple[int, ...], amount: Amount) -> Record:
+    """Pictures per second by all readers, without and with a process that reads ahead."""
+    record = []
+    for batch in batches:
+        for workers in (0, 1):
+            opened = {name: reader(batch, workers) for name, reader in readers.items()}
+            rates = compare(opened, batch, amount.rounds, amount.seconds)
+            for name in readers:
+                figures = statistics.median(rates[name]), times_plain(rates, name)
+                record.append(
+                    {
+                        "reader": name,
+                        "batch": batch,
+                        "workers": workers,
+                        "per_second": figures[0],
+                        "times_webdataset": figures[1],
+                    }
+                )
+    return record
+
+
+def measure_decoders(jpegs: list[bytes], amount: Amount) -> Record:
+    """Pictures per second by all decoders."""
+    rates = compare(decoders(jpegs, FACE_SIDE), 1, amount.rounds, amount.seconds / 2)
+    return [{"decoder": name, "per_second": statistics.median(each)} for name, each in rates.items()]
+
+
+def measure_opening(folder: Path, simulated: tuple[tuple[int, int], ...]) -> Record:
+    """The first batch of data sets of many sizes, at the beginning and in the middle of a run."""
+    record = []
+    for samples, samples_per_shard in simulated:
+        place = folder / f"simulated-{samples}-{samples_per_shard}"
+        shards = simulate(place, samples, samples_per_shard)
+        record += [
+            {"samples": samples, "shards": shards, "step": step} | open_in_fresh_process(place, step)
+            for step in STEPS
+        ]
+    return record
+
+
+def show_build(title: str, record: Record) -> None:
+    """Prints the seconds and the memory beside their targets."""
+    (built,) = record
+    seconds, memory = built["seconds"], built["peak_mb"]
+    rows = [("seconds", f"{seconds:.1f}", verdict("<", MOST_SECONDS, seconds < MOST_SECONDS))]
+    if memory is not None:
+        rows.append(("peak MB, all processes", f"{memory:.0f}", verdict("<", MOST_MB, memory < MOST_MB)))
+    show(title, ("", "measured", "target"), rows)
+
+
+def show_reading(title: str, record: Record, targets: dict[str, float]) -> None:
+    """Prints each reader's rate, and how it compares with plain webdataset's."""
+    rows = []
+    for row in record:
+        times, least = row["times_webdataset"], targets.get(row["reader"])
+        target = "" if least is None else verdict(">=", least, times >= least)
+        figures = f"{row['per_second']:,.0f}", f"{times:.2f}"
+        rows.append((str(row["batch"]), str(row["workers"]), row["reader"], *figures, target))
+    show(title, ("batch", "workers", "reader", "per second", "ratio", "target"), rows)
+
+
+def show_decoders(title: str, record: Record) -> None:
+    """Prints each decoder's rate."""
+    rates = [(row["decoder"], row["per_second"]) for row in record]
+    rows = [(name, f"{rate:,.0f}", f"{1000 / rate:.3f}") for name, rate in rates]
+    show(title, ("decoder", "per second", "ms"), rows)
+
+
+def show_opening(title: str, record: Record) -> None:
+    """Prints seconds and memory for each size."""
+    rows = []
+    for row in record:
+        counts = (f"{row[name]:,}" for name in ("samples", "shards", "step"))
+        seconds = (f"{row[name]:.2f}" for name in ("index_seconds", "batch_seconds"))
+        memory = ("" if row[name] is None else f"{row[name]:.0f}" for name in ("memory_mb", "peak_memory_mb"))
+        rows.append((*counts, *seconds, *memory))
+    columns = "samples", "shards", "step", "index, s", "batch, s", "MB more", "at peak"
+    show(title, columns, rows)
+
+
+def verdict(sign: str, target: float, met: bool) -> str:
+    """A target, and whether it was missed."""
+    return f"{sign} {target:g}" + ("" if met else ", missed")
+
+
+def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints a table."""
+    table = Table(*columns, title=title, title_justify="left")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
