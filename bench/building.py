@@ -1,5 +1,6 @@
 """What the data sets of `bench/data.py` are drawn from, and a build of shards that is watched."""
 
+import os
 import subprocess
 import sys
 import time
@@ -28,16 +29,18 @@ PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class Build:
-    """The seconds that a build took, and the most memory its processes had together (None: not known)."""
+    """The seconds that a build took, by the clock and of all processors, and the most memory its processes
+    had together (None: not known)."""
 
     seconds: float
+    cpu_seconds: float
     peak_mb: float | None
 
 
 def build_fer2013(source: Path, out: Path) -> Build:
     """Runs `fes-shards build fer2013` and watches its memory."""
     command = [sys.executable, "-m", "shards", "build", "fer2013", "--overwrite"]
-    start, peak = time.perf_counter(), 0.0
+    start, cpu_start, peak = time.perf_counter(), _cpu_seconds(), 0.0
     with subprocess.Popen(
         [*command, "--source", str(source), "--out", str(out)],
         stdout=subprocess.DEVNULL,
@@ -49,7 +52,14 @@ def build_fer2013(source: Path, out: Path) -> Build:
             time.sleep(WATCH_SECONDS)
         if process.returncode:
             raise SystemExit(process.stderr.read())
-    return Build(time.perf_counter() - start, peak if PROC.exists() else None)
+    seconds, cpu_seconds = time.perf_counter() - start, _cpu_seconds() - cpu_start
+    return Build(seconds, cpu_seconds, peak if PROC.exists() else None)
+
+
+def _cpu_seconds() -> float:
+    """What all processes took that this one has started, and that have ended."""
+    taken = os.times()
+    return taken.children_user + taken.children_system
 
 
 def _family(process: int) -> Iterator[int]:
@@ -105,11 +115,8 @@ def _lit(faces: np.ndarray, seed: int) -> np.ndarray:
     return (faces * (weights @ light @ weights.T)).astype(np.uint8)
 
 
-def draw_celeba(folder: Path, people: int) -> int:
-    """Writes JPEG files and lists laid out like CelebA's, `VIEWS` pictures of each person.
-
-    A view is another part of the same drawing. Returns the number of pictures.
-    """
+def draw_celeba(folder: Path, people: int) -> None:
+    """Writes JPEG files and lists laid out like CelebA's: of each person's face `VIEWS` parts."""
     pictures = folder / ALIGNED
     pictures.mkdir(parents=True)
     for _ in spread(_portraits, pictures, _chunks(people), cores()):
@@ -121,7 +128,6 @@ def draw_celeba(folder: Path, people: int) -> int:
     }
     for kind, lines in lists.items():
         (folder / USUAL_NAMES[kind][0]).write_text("".join(lines))
-    return len(numbers)
 
 
 def _name(number: int) -> str:
@@ -129,10 +135,9 @@ def _name(number: int) -> str:
 
 
 def _portraits(folder: Path, people: range) -> None:
-    drawn = render(
-        draw_identities(1, people), np.arange(len(people)) % len(EXPRESSIONS), PORTRAIT_SIDE, channels=3
-    )
-    for person, portrait in zip(people, drawn, strict=True):
+    labels = np.arange(len(people)) % len(EXPRESSIONS)
+    portraits = render(draw_identities(1, people), labels, PORTRAIT_SIDE, channels=3)
+    for person, portrait in zip(people, portraits, strict=True):
         for view in range(VIEWS):
             left = (PORTRAIT_SIDE - WIDTH) * view // (VIEWS - 1)
             top = (PORTRAIT_SIDE - HEIGHT) * (view % 2)

@@ -5,13 +5,14 @@ bench/results/data.jsonl. It takes less than four minutes, in which nothing else
 """
 
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
 import statistics
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -99,7 +100,7 @@ def measure_fer2013(source: Path | None, folder: Path, amount: Amount) -> dict[s
     if source is None:
         source, what = folder / what, f"{amount.rows:,} drawn rows like fer2013.csv's"
         draw_fer2013(source, amount.rows)
-    building = measure_build(source, folder / "fer2013", amount.builds)
+    building = [{"source": what, **each} for each in measure_build(source, folder / "fer2013", amount.builds)]
     show_build(f"Building shards of {what} on {cores()} cores", building)
     split = ShardIndex.load(folder / "fer2013").split("train")
     reading = measure_reading(readers_of(split, folder / "grey", webdataset_grey), (32, 256), amount)
@@ -121,30 +122,27 @@ def measure_faces(folder: Path, amount: Amount) -> dict[str, Record]:
 
 
 def measure_build(source: Path, out: Path, builds: int) -> Record:
-    """Builds shards of FER2013 several times: the median of the seconds, the most of the memory."""
-    done = [build_fer2013(source, out) for _ in range(builds)]
-    seconds = statistics.median(each.seconds for each in done)
-    return [{"seconds": seconds, "peak_mb": max(each.peak_mb for each in done)}]
+    """Builds shards of FER2013 several times: the one that took the median of the time."""
+    done = sorted((build_fer2013(source, out) for _ in range(builds)), key=lambda each: each.seconds)
+    return [asdict(done[len(done) // 2])]
 
 
 def measure_reading(readers: dict[str, Reader], batches: tuple[int, ...], amount: Amount) -> Record:
     """Pictures per second by all readers, without and with a process that reads ahead."""
     record = []
-    for batch in batches:
-        for workers in (0, 1):
-            opened = {name: reader(batch, workers) for name, reader in readers.items()}
-            rates = compare(opened, batch, amount.rounds, amount.seconds)
-            for name in readers:
-                figures = statistics.median(rates[name]), times_plain(rates, name)
-                record.append(
-                    {
-                        "reader": name,
-                        "batch": batch,
-                        "workers": workers,
-                        "per_second": figures[0],
-                        "times_webdataset": figures[1],
-                    }
-                )
+    for batch, workers in itertools.product(batches, (0, 1)):
+        opened = {name: reader(batch, workers) for name, reader in readers.items()}
+        rates = compare(opened, batch, amount.rounds, amount.seconds)
+        record += [
+            {
+                "reader": name,
+                "batch": batch,
+                "workers": workers,
+                "per_second": statistics.median(rates[name]),
+                "times_webdataset": times_plain(rates, name),
+            }
+            for name in readers
+        ]
     return record
 
 
@@ -171,7 +169,10 @@ def show_build(title: str, record: Record) -> None:
     """Prints the seconds and the memory beside their targets."""
     (built,) = record
     seconds, memory = built["seconds"], built["peak_mb"]
-    rows = [("seconds", f"{seconds:.1f}", verdict("<", MOST_SECONDS, seconds < MOST_SECONDS))]
+    rows = [
+        ("seconds", f"{seconds:.1f}", verdict("<", MOST_SECONDS, seconds < MOST_SECONDS)),
+        ("seconds of all processors", f"{built['cpu_seconds']:.1f}", ""),
+    ]
     if memory is not None:
         rows.append(("peak MB, all processes", f"{memory:.0f}", verdict("<", MOST_MB, memory < MOST_MB)))
     show(title, ("", "measured", "target"), rows)

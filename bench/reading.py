@@ -106,7 +106,11 @@ def decoders(pictures: list[bytes], side: int) -> dict[str, Iterator[np.ndarray]
         "simplejpeg": simplejpeg.decode_jpeg,
         "fes: simplejpeg, cropped": partial(decode_picture, resolution=side, channels=3, crop=FACE),
     }
-    return {name: (decode(data) for data in itertools.cycle(pictures)) for name, decode in ways.items()}
+    return {name: _repeated(decode, pictures) for name, decode in ways.items()}
+
+
+def _repeated(decode: Callable[[bytes], np.ndarray], pictures: list[bytes]) -> Iterator[np.ndarray]:
+    yield from map(decode, itertools.cycle(pictures))
 
 
 def _pillow(data: bytes) -> np.ndarray:

@@ -10,8 +10,10 @@ import tyro
 
 from fes.commandline import check_words
 from fes.config import Config, check
-from fes.mixture import Mixture
+from fes.errors import InputError
+from fes.mixture import Mixture, read_places
 from fes.tree import from_tree, read_yaml
+from shards.remote.addresses import PIPE
 
 
 @dataclass(frozen=True)
@@ -34,20 +36,33 @@ def parse(arguments: Sequence[str]) -> tuple[Config, bool]:
     check_words(arguments, Arguments, prefixed=True)
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument("--config", type=Path)
-    file = early.parse_known_args(arguments)[0].config
+    early.add_argument("--data")
+    known = early.parse_known_args(arguments)[0]
+    file = known.config
     settings = from_tree(Config, read_yaml(file) if file else {}, str(file), missing=tyro.MISSING)
     default = Arguments(**vars(settings), config=file)
     parsed = tyro.cli(
         Arguments, args=arguments, default=default, prog="train.py", config=(tyro.conf.FlagCreatePairsOff,)
     )
+    if known.data is None:
+        _refuse_commands(settings.data, file)
     fields = {field.name: getattr(parsed, field.name) for field in dataclasses.fields(Config)}
     return check(Config(**fields)), parsed.dry_run
+
+
+def _refuse_commands(data: object, file: Path | None) -> None:
+    """A yaml file may be somebody else's, and what it holds must not be run."""
+    if isinstance(data, str) and any(place.startswith(PIPE) for place, _ in read_places(data)):
+        raise InputError(
+            f"{file}: data holds a command ('{PIPE}'), and commands are not taken from a file: give it by "
+            "--data, on the command line"
+        )
 
 
 def resolve(config: Config, mixture: Mixture) -> Config:
     """The config with the resolution and the channels of the data where it leaves them open.
 
-    The places of the data stand in it without passwords: it is going to be shown and kept.
+    The places of the data stand in it without passwords and commands: it is going to be shown and kept.
     """
     model = config.model
     if model.resolution is None:

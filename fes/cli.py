@@ -16,7 +16,7 @@ from fes.errors import InputError, nearest, told_in_one_sentence
 from fes.evaluation import HELD_OUT, evaluate, held_out
 from fes.expressions import EXPRESSIONS, expression_label
 from fes.files import make_folder, write_file
-from fes.judge import JudgeConfig, load_judge, new_judge, save_judge, train_judge
+from fes.judge import JudgeConfig, check_labels, load_judge, new_judge, save_judge, train_judge
 from fes.mixture import Mixture, open_index
 from fes.pictures import as_image, write_picture
 from fes.report import progress
@@ -53,7 +53,8 @@ class JudgeTrain:
     """Train a judge on the real pictures of training splits."""
 
     data: str
-    """Folder or address of shards; or several with weights, as train.py takes them."""
+    """Folder or address of shards; or several with weights, as train.py takes them. What an address holds is
+    kept in fes/shards in $XDG_CACHE_HOME or ~/.cache, at most 20 GB."""
     out: Path
     """Where to write the judge (.safetensors)."""
     resolution: int | None = None
@@ -70,13 +71,14 @@ class JudgeTrain:
         held_out = mixture.held_out(HELD_OUT, *shape)
         if not held_out:
             raise InputError(f"{mixture.place} has no test or valid split to test a judge on")
+        check_labels(held_out)  # before anything long begins
         make_folder(self.out.parent)
         judge = new_judge(*shape, self.training.seed)
         with progress("judge") as tell:
             train_judge(judge, mixture.parts(*shape), mixture.weights, self.training, tell)
-        accuracy, samples = judge.accuracy(held_out), sum(split.samples for split in held_out)
-        save_judge(self.out, judge, self.training, accuracy, mixture.fingerprint)
-        print(f"wrote {self.out}: right on {accuracy:.4f} of {samples:,} held-out pictures")
+        right, labelled = judge.score(held_out)
+        save_judge(self.out, judge, self.training, right / labelled, mixture.fingerprint)
+        print(f"wrote {self.out}: right on {right / labelled:.4f} of {labelled:,} labelled held-out pictures")
 
 
 @dataclass(frozen=True)
@@ -86,12 +88,14 @@ class JudgeTest:
     judge: Path
     """A judge made by 'fes judge train'."""
     data: str
-    """Folder or address of shards whose test split (else valid) is read."""
+    """Folder or address of shards whose test split (else valid) is read. What an address holds is kept in
+    fes/shards in $XDG_CACHE_HOME or ~/.cache, at most 20 GB."""
 
     def run(self) -> None:
         judge, index = load_judge(self.judge), open_index(self.data, StreamConfig())
         split = index.split(held_out(index)).sized(judge.resolution, judge.channels)
-        print(f"right on {judge.accuracy([split]):.4f} of {split.samples:,} pictures")
+        right, labelled = judge.score([split])
+        print(f"right on {right / labelled:.4f} of {labelled:,} labelled pictures")
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,8 @@ class Evaluate:
     weights: Path
     """A snapshot-*.safetensors, or the folder of a run: its newest snapshot."""
     data: str
-    """Folder or address of shards whose test split (else valid) is used."""
+    """Folder or address of shards whose test split (else valid) is used. What an address holds is kept in
+    fes/shards in $XDG_CACHE_HOME or ~/.cache, at most 20 GB."""
     judge: Path
     """A judge made by 'fes judge train'."""
     out: Path | None = None

@@ -22,7 +22,7 @@ class ModelConfig:
 
     resolution: int | None = None
     """Height and width of the pictures in pixels: 48 or 64 times a power of two. None: the largest that
-    enlarges no picture."""
+    nine of ten pictures of each data set have or exceed, so that few are enlarged."""
     channels: int | None = None
     """1 for grey, 3 for RGB. None: RGB where all data are in colour, else grey."""
     latent_dim: int = 64
@@ -73,16 +73,19 @@ class OptimiserConfig:
 
 @dataclass(frozen=True)
 class StreamConfig:
-    """How batches reach the trainer. Nothing here changes which samples a batch holds."""
+    """How batches reach the trainer. Nothing here changes which samples a batch holds, but that with
+    `on_bad_sample` skip others stand in for the damaged ones. A run may change all of it when it goes on."""
 
     workers: int = 2
     """Processes per rank that read ahead; 0 reads in the trainer itself."""
     cache: Path | None = None
     """Folder for a file of decoded pictures that all ranks of a machine share. None: decode each time."""
     on_bad_sample: Literal["fail", "skip"] = "fail"
-    """At a picture that cannot be read: end the run (fail), or count it and take another sample (skip)."""
+    """At a damaged picture: end the run (fail), or count it and take another sample (skip). A shard that
+    cannot be fetched or read ends the run in any case."""
     most_bad_samples: int = 100
-    """The run ends once more than this many were skipped, by all ranks and since the command began."""
+    """The run ends once more than this many different samples were skipped, by all ranks and since the
+    command began; the progress (data/skipped) counts a sample each time it is skipped."""
     patience: float = 60.0
     """Seconds without a batch after which each rank tells what it waits for; told again at twice that."""
     shards: Path | None = None

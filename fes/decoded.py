@@ -4,13 +4,14 @@ import json
 import math
 import os
 import shutil
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from fes.errors import InputError
+from fes.errors import DamagedSample, InputError
 from fes.files import remove_if_there, write_file
 from fes.reading import OnBadSample, Samples, Sharded
 from shards.schema import Progress, no_progress
@@ -38,16 +39,16 @@ class DecodedSplit:
         return self._samples.labels
 
     def image(self, position: int) -> np.ndarray:
-        """uint8 [channels, height, width]. Raises InputError where there was nothing to decode."""
+        """uint8 [channels, height, width]. Raises DamagedSample where there was nothing to decode."""
         if position in self._bad:
-            raise InputError(self._bad[position])
+            raise DamagedSample(self._bad[position])
         return self._mapped[position]
 
     def images(self, positions: np.ndarray, out: np.ndarray) -> None:
-        """Puts pictures in `out`, uint8 [n, channels, height, width]. Raises InputError as `image`."""
+        """Puts pictures in `out`, uint8 [n, channels, height, width]. Raises as `image` does."""
         bad = [position for position in positions.tolist() if position in self._bad] if self._bad else []
         if bad:
-            raise InputError(self._bad[bad[0]])
+            raise DamagedSample(self._bad[bad[0]])
         np.take(self._mapped, positions, axis=0, out=out, mode="clip")  # "raise" would copy `out`
 
     @property
@@ -73,24 +74,25 @@ def decode_to(
 ) -> None:
     """Writes all pictures of a split, decoded, to one file, unless it is there already.
 
-    Samples that cannot be read and are to be skipped are listed beside it, and tried again each time.
+    Samples that are damaged and to be skipped are listed beside it, and tried again each time.
 
     Args:
         workers: processes that share the work.
         progress: called with the numbers of samples done and in all.
 
     Raises:
-        InputError: the folder cannot be written, or has no room; a sample cannot be read and none is
-            to be skipped.
+        InputError: the folder cannot be written, or has no room; a shard cannot be had; a sample is
+            damaged and none is to be skipped.
     """
     picture_bytes = math.prod(shape)
     size = samples.samples * picture_bytes
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    partial = _partial(path)
     try:
         if path.exists() and path.stat().st_size == size:
             _try_again(_Job(samples, path, picture_bytes, on_bad_sample))
             return
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_left(path)
         _make_file(partial, size)
         job = _Job(samples, partial, picture_bytes, on_bad_sample)
         chunks = [range(at, min(at + CHUNK, samples.samples)) for at in range(0, samples.samples, CHUNK)]
@@ -133,7 +135,7 @@ def _decode(job: _Job, positions: Sequence[int]) -> dict[int, str]:
     for position in positions:
         try:
             pixels += job.samples.image(position).tobytes()
-        except InputError as error:
+        except DamagedSample as error:
             if job.on_bad_sample == "fail":
                 raise
             bad[position] = str(error)
@@ -167,6 +169,30 @@ def _write_bad(path: Path, bad: dict[int, str]) -> None:
 
 def _bad_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.unreadable.json")
+
+
+def _partial(path: Path) -> Path:
+    # The folder may be shared, and two machines give their processes the same numbers.
+    return path.with_name(f"{path.name}.{socket.gethostname()}.{os.getpid()}")
+
+
+def _remove_left(path: Path) -> None:
+    """Removes what processes of this machine left that were killed."""
+    before = f"{path.name}.{socket.gethostname()}."
+    for each in path.parent.iterdir():
+        number = each.name.removeprefix(before)
+        if each.name.startswith(before) and number.isdecimal() and not _runs(int(number)):
+            remove_if_there(each)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        return True
+    return process != os.getpid()
 
 
 def _make_file(path: Path, size: int) -> None:

@@ -14,6 +14,14 @@ class InputError(ValueError):
     """Input that cannot be used; the message says what, where, and what to do."""
 
 
+class DamagedSample(InputError):
+    """One sample is not what was written, and never will be: reading on without it is possible.
+
+    A fault of the network, the disk or the machine is none: it may be gone at the next attempt, and would
+    look otherwise to another rank.
+    """
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
     """A hint for a misspelt name: `"; did you mean 'x'?"`, or the choices where none is near."""
     choices = list(choices)

@@ -16,7 +16,7 @@ from fes.judge import Judge
 from fes.snapshot import Snapshot
 from fes.synthesizer import synthesize
 from shards.drawing.faces import render
-from shards.index import ShardIndex, Split
+from shards.index import ShardIndex, Split, spread
 from shards.pictures import decode_picture, encode_picture
 
 HELD_OUT = "test", "valid"
@@ -33,11 +33,6 @@ def held_out(index: ShardIndex) -> str:
         if name in index.splits:
             return name
     raise InputError(f"{index.place} has no test or valid split to evaluate on")
-
-
-def spread(split: Split, faces: int) -> list[int]:
-    """Positions of at most `faces` samples, evenly spread over a split."""
-    return sorted({round(p) for p in np.linspace(0, split.samples - 1, min(faces, split.samples))})
 
 
 def evaluate(snapshot: Snapshot, judge: Judge, index: ShardIndex, faces: int) -> dict[str, Any]:
@@ -58,7 +53,7 @@ def evaluate(snapshot: Snapshot, judge: Judge, index: ShardIndex, faces: int) ->
     resolution, channels = snapshot.model.resolution, snapshot.model.channels
     judge.check_shape(resolution, channels)
     split = index.split(held_out(index)).sized(resolution, channels)
-    positions = spread(split, faces)
+    positions = spread(split.samples, faces).tolist()
     source = torch.from_numpy(np.stack([split.image(p) for p in positions]))
     label = torch.from_numpy(split.labels[positions])
     known = label != UNLABELLED

@@ -17,6 +17,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fes.config import check_shape
 from fes.errors import InputError
 from fes.expressions import EXPRESSIONS, UNLABELLED
 from fes.files import write_file
@@ -88,8 +89,13 @@ class Judge(nn.Module):
                 f"--channels {channels}' makes a judge for them"
             )
 
-    def accuracy(self, parts: Sequence[Samples]) -> float:
-        """The share of right answers on the labelled pictures of all parts."""
+    def score(self, parts: Sequence[Samples]) -> tuple[int, int]:
+        """How many of the labelled pictures of all parts it reads rightly, and how many there are.
+
+        Raises:
+            InputError: no picture has a label.
+        """
+        check_labels(parts)
         right = labelled = 0
         for samples in parts:
             known = np.flatnonzero(samples.labels != UNLABELLED)
@@ -98,7 +104,16 @@ class Judge(nn.Module):
                 some = known[start : start + 512]
                 image = torch.from_numpy(np.stack([samples.image(int(p)) for p in some]))
                 right += int((self.read(image).numpy() == samples.labels[some]).sum())
-        return right / max(1, labelled)
+        return right, labelled
+
+
+def check_labels(parts: Sequence[Samples]) -> None:
+    """Raises `InputError` where no picture of all parts has a label to compare an answer with."""
+    if not any((samples.labels != UNLABELLED).any() for samples in parts):
+        raise InputError(
+            "the held-out pictures have no labels, so a judge cannot be tested on them: add a labelled data "
+            "set to --data"
+        )
 
 
 def _block(read: int, write: int) -> nn.Sequential:
@@ -183,7 +198,12 @@ def load_judge(path: Path) -> Judge:
         raise InputError(f"{path} is not a judge: {error}; 'fes judge train' makes one") from None
     if metadata.get("format") != FORMAT:
         raise InputError(f"{path} is a safetensors file, but not a judge; 'fes judge train' makes one")
-    about = json.loads(metadata["judge"])
-    judge = Judge(about["resolution"], about["channels"])
-    judge.load_state_dict(tensors)
+    try:
+        about = json.loads(metadata["judge"])
+        check_shape(about["resolution"], about["channels"])
+        judge = Judge(about["resolution"], about["channels"])
+        judge.load_state_dict(tensors)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:  # also of what json and torch tell
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} is a damaged judge ({reason}); 'fes judge train' makes one") from None
     return judge.eval()

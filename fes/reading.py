@@ -1,4 +1,4 @@
-"""Reads one data set of a stream: what cannot be read ends the run or is replaced, and shards that lie
+"""Reads one data set of a stream: a damaged sample ends the run or is replaced, and shards that lie
 elsewhere are asked for ahead."""
 
 from collections.abc import Callable, Sequence
@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from fes.errors import InputError
+from fes.errors import DamagedSample, InputError
 from fes.expressions import EXPRESSIONS, UNLABELLED
 from fes.order import Order
 
@@ -29,7 +29,10 @@ class Samples(Protocol):
     channels: int
 
     def image(self, position: int) -> np.ndarray:
-        """uint8 [channels, resolution, resolution]. Raises InputError where it cannot be read."""
+        """uint8 [channels, resolution, resolution].
+
+        Raises DamagedSample where it is not what was written, InputError where it cannot be had.
+        """
 
 
 @runtime_checkable
@@ -37,7 +40,7 @@ class Batched(Protocol):
     """Samples that many can be read of at once."""
 
     def images(self, positions: np.ndarray, out: np.ndarray) -> None:
-        """Puts uint8 [n, channels, resolution, resolution] in `out`. Raises InputError as `image` does."""
+        """Puts uint8 [n, channels, resolution, resolution] in `out`. Raises as `image` does."""
 
 
 @runtime_checkable
@@ -53,12 +56,19 @@ class Sharded(Protocol):
     shelf: object
 
 
+class Trouble(NamedTuple):
+    """A sample that was replaced, and what was wrong with it."""
+
+    position: int
+    sentence: str
+
+
 class Taken(NamedTuple):
-    """What was read of a data set: the labels, int64 [n], and what was wrong with the samples that were
-    replaced, by their row."""
+    """What was read of a data set: the labels, int64 [n], and the samples that were replaced, by their
+    row."""
 
     labels: np.ndarray
-    troubles: dict[int, str]
+    troubles: dict[int, Trouble]
 
 
 class Part:
@@ -73,12 +83,13 @@ class Part:
     def read(self, places: np.ndarray, out: np.ndarray, note: Callable[[int], None]) -> Taken:
         """Puts the pictures of some places, int64 [n], in `out`, uint8 [n, channels, height, width].
 
-        `note` is called with the number of each shard before it is read. A sample that cannot be read, or
-        has a label that no class has, is replaced by the next one of the order that can, and that for
-        everyone who reads this place.
+        `note` is called with the number of each shard before it is read. A sample that is damaged, or has
+        a label that no class has, is replaced by the next sound one of the order, and that for everyone
+        who reads this place.
 
         Raises:
-            InputError: a sample cannot be read and none is to be skipped, or too many in a row are bad.
+            DamagedSample: a sample is damaged and none is to be skipped.
+            InputError: too many in a row are damaged, or a shard cannot be had.
         """
         self._tell_ahead(int(places[0]))
         positions = self.order(places)
@@ -91,11 +102,11 @@ class Part:
             note(self._shard(position))
             try:
                 out[row] = self._picture(position, labels[row])
-            except InputError as error:
+            except DamagedSample as error:
                 if not self._skip:
                     raise
                 labels[row] = self._replace(place, out[row], note, str(error))
-                troubles[row] = str(error)
+                troubles[row] = Trouble(position, str(error))
         return Taken(labels, troubles)
 
     def _shard(self, position: int) -> int:
@@ -106,7 +117,7 @@ class Part:
             return False
         try:
             self.samples.images(positions, out)
-        except InputError:
+        except DamagedSample:
             return False
         return True
 
@@ -122,7 +133,7 @@ class Part:
             label = int(self.samples.labels[position])
             try:
                 out[:] = self._picture(position, label)
-            except InputError:
+            except DamagedSample:
                 continue
             return label
         raise InputError(f"{MOST_IN_A_ROW} samples in a row cannot be read; of the first: {trouble}")
@@ -145,9 +156,9 @@ class Part:
             return place
         return f"{self.samples.shards[shard].name} of {place}"
 
-    def _mislabelled(self, position: int, label: int) -> InputError:
+    def _mislabelled(self, position: int, label: int) -> DamagedSample:
         where = self.whereabouts(self._shard(position))
-        return InputError(
+        return DamagedSample(
             f"sample {position} (counted from 0) in {where} has the label {label}, and "
             f"labels go from {UNLABELLED} to {len(EXPRESSIONS) - 1}: the index is damaged, copy it again or "
             "build the shards again"

@@ -8,16 +8,18 @@ import torch
 from fes.clock import Clock
 from fes.config import Config
 from fes.ema import Ema
-from fes.errors import InputError
+from fes.errors import DamagedSample, InputError
 from fes.mixture import Mixture
 from fes.pictures import sheet, write_picture
 from fes.plan import warnings_about
+from fes.reading import OnBadSample
 from fes.report import Report
 from fes.runtime import Runtime
 from fes.snapshot import save_snapshot, snapshot_path
 from fes.state import Parts, save_state
 from fes.stream import Stream
 from fes.synthesizer import all_expressions
+from shards.index import Split, spread
 
 
 class Recorder:
@@ -36,11 +38,15 @@ class Recorder:
         self.config, self.runtime, self.parts, self.ema = config, runtime, parts, ema
         self.mixture, self.stream = mixture, stream
         self.clock = Clock.of(config)
-        faces = grid_faces(mixture, config.grid_faces, config.model.resolution, config.model.channels)
-        self.faces = torch.from_numpy(faces).to(runtime.device)
-        self.report = None
+        self.damaged: set[tuple[int, int]] = set()
+        self.report, fault = None, None
         if runtime.is_main:
-            self.report = Report(config.run, config.clock.total_kimg, self.clock.kimg(start))
+            try:
+                self.faces = torch.from_numpy(_faces(config, mixture)).to(runtime.device)
+                self.report = Report(config.run, config.clock.total_kimg, self.clock.kimg(start))
+            except InputError as error:
+                fault = error
+        runtime.agree(fault)
 
     def __enter__(self) -> "Recorder":
         if self.report:
@@ -62,18 +68,24 @@ class Recorder:
         return self.runtime.stopping(step)
 
     def tick(self, step: int, measurements: dict[str, float]) -> None:
-        """Raises `InputError`, on all ranks alike, once too many samples were skipped."""
-        skips = self.runtime.gathered((self.stream.skipped, self.stream.last_skipped))
-        skipped = sum(count for count, _ in skips)
+        """Tells the measurements, and as `data/skipped` how often all ranks skipped a sample.
+
+        Raises `InputError`, on all ranks alike, once too many different samples were skipped.
+        """
+        news = self.stream.damaged - self.damaged
+        skips = self.runtime.gathered((self.stream.skipped, self.stream.last_skipped, news))
+        self.damaged = self.damaged.union(*(found for _, _, found in skips))
         if self.report:
+            skipped = sum(count for count, _, _ in skips)
             self.report.tick(self.clock.kimg(step), {**measurements, "data/skipped": skipped})
         most = self.config.stream.most_bad_samples
-        if skipped > most:
+        if len(self.damaged) > most:
             self.state(step)
-            last = next(last for count, last in skips if count)
+            last = next(last for count, last, _ in skips if count)
             raise InputError(
-                f"{skipped} samples could not be read and were skipped, more than --stream.most-bad-samples "
-                f"{most} (the run is saved, the same command goes on); the last of them: {last}"
+                f"{len(self.damaged)} samples are damaged and were skipped, more than "
+                f"--stream.most-bad-samples {most} (the run is saved, the same command goes on); the last of "
+                f"them: {last}"
             )
 
     def snapshot(self, step: int) -> None:
@@ -101,18 +113,38 @@ class Recorder:
         self.runtime.wait()
 
 
-def grid_faces(mixture: Mixture, count: int, resolution: int, channels: int) -> np.ndarray:
+def _faces(config: Config, mixture: Mixture) -> np.ndarray:
+    shape = config.model.resolution, config.model.channels
+    return grid_faces(mixture, config.grid_faces, *shape, config.stream.on_bad_sample)
+
+
+def grid_faces(
+    mixture: Mixture, count: int, resolution: int, channels: int, on_bad_sample: OnBadSample = "fail"
+) -> np.ndarray:
     """Faces held out of training, where there are any: equally many of each set, evenly spread over it.
 
-    Returns uint8 [at most `count`, channels, resolution, resolution].
+    A damaged one gives way to the next that is sound, where such are skipped. Returns uint8 [at most
+    `count`, channels, resolution, resolution].
+
+    Raises InputError where one cannot be read and is not to be skipped, or none can.
     """
     splits = mixture.held_out(("valid", "test"), resolution, channels)
     splits = splits or mixture.parts(resolution, channels)
     shares = [len(range(turn, count, len(splits))) for turn in range(len(splits))]
     return np.stack(
         [
-            split.image(int(position))
+            _face(split, position, on_bad_sample == "skip")
             for split, share in zip(splits, shares, strict=True)
-            for position in np.unique(np.linspace(0, split.samples - 1, share).round().astype(int))
+            for position in spread(split.samples, share).tolist()
         ]
     )
+
+
+def _face(split: Split, position: int, skip: bool) -> np.ndarray:
+    for tried in range(split.samples):
+        try:
+            return split.image((position + tried) % split.samples)
+        except DamagedSample:
+            if not skip or tried + 1 == split.samples:
+                raise
+    raise AssertionError("a split has samples")

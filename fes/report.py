@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import math
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
@@ -16,8 +18,10 @@ from rich.table import Table
 from torch.utils.tensorboard import SummaryWriter
 
 from fes.errors import InputError
+from fes.files import write_file
 
 STATS_NAME = "stats.jsonl"
+SECONDS_BETWEEN_DRAWINGS = 0.1  # of a bar
 
 
 class Report:
@@ -27,9 +31,10 @@ class Report:
         self._run = run
         self._total = total_kimg
         self._kimg = start_kimg
-        self._stats = _open_stats(run / STATS_NAME, start_kimg)
-        # What was told up to the start stands; TensorBoard drops the purged step itself, too.
-        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=round(start_kimg * 1000) + 1)
+        with self._disk_faults_told():
+            self._stats = _open_stats(run / STATS_NAME, start_kimg)
+            # What was told up to the start stands; TensorBoard drops the purged step itself, too.
+            self._board = SummaryWriter(str(run / "tensorboard"), purge_step=round(start_kimg * 1000) + 1)
         self._console = Console(file=sys.stdout)
         self._progress = Progress(
             TextColumn("{task.fields[kimg]}"), BarColumn(None), TextColumn("{task.fields[rate]}"), expand=True
@@ -116,13 +121,19 @@ def progress(name: str) -> Iterator[Callable[[int, int], None]]:
 
         yield tell
         return
-    with Progress(console=console) as bar:
+    # Without a thread that draws: what is told of may start processes, and a fork copies locks as they are.
+    with Progress(console=console, auto_refresh=False) as bar:
         tasks: list[TaskID] = []
+        drawn = -math.inf
 
         def show(done: int, total: int) -> None:
+            nonlocal drawn
             if not tasks:
                 tasks.append(bar.add_task(name))
             bar.update(tasks[0], completed=done, total=total)
+            if done == total or time.monotonic() - drawn > SECONDS_BETWEEN_DRAWINGS:
+                bar.refresh()
+                drawn = time.monotonic()
 
         yield show
 
@@ -152,13 +163,14 @@ def _table(measurements: dict[str, float]) -> Table:
 def _open_stats(path: Path, start_kimg: float) -> TextIO:
     """Opens for appending, without the lines of steps that are going to be taken again."""
     if path.exists():
-        kept = [line for line in path.read_text().splitlines() if _kimg_of(line) <= start_kimg]
-        path.write_text("".join(f"{line}\n" for line in kept))
+        lines = path.read_text("utf-8", errors="replace").split("\n")
+        kept = "".join(f"{line}\n" for line in lines if _kimg_of(line) <= start_kimg)
+        write_file(path, kept.encode())  # whole or not at all: it is all that is left of the run so far
     return path.open("a")
 
 
 def _kimg_of(line: str) -> float:
     try:
-        return json.loads(line)["kimg"]
-    except (json.JSONDecodeError, KeyError, TypeError):
+        return float(json.loads(line)["kimg"])
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return float("inf")  # half a line, cut off when the run was killed

@@ -2,13 +2,14 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from types import FrameType
 from typing import TypeVar
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedType, DynamoBackend, gather_object
+from accelerate.utils import DistributedType, DynamoBackend, InitProcessGroupKwargs, gather_object
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -20,6 +21,10 @@ from fes.objectives import Measurements
 
 _STOP_POLL = 8
 """Steps between two agreements of several ranks on whether to stop: each waits for the slowest."""
+
+PATIENCE = timedelta(hours=24)
+"""How long ranks wait for one another: while one decodes or fetches a large data set, the others have no more
+to do. A rank that has died needs no such limit, the launcher ends the others."""
 
 ON_CPU = "ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_machines 1 --num_processes"
 
@@ -70,7 +75,7 @@ class Runtime:
     def __init__(self) -> None:
         _refuse_missing_gpus()
         try:
-            self._accelerator = Accelerator()
+            self._accelerator = Accelerator(kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)])
         except ValueError as error:  # fp16 on a CPU, say
             raise InputError(f"the launch profile does not fit this machine: {error}") from None
         _refuse_unsupported(self._accelerator)
@@ -97,6 +102,17 @@ class Runtime:
     def gathered(self, value: Value) -> list[Value]:
         """What each rank has, by rank, on all of them: of something small that pickles."""
         return gather_object([value])
+
+    def agree(self, fault: InputError | None) -> None:
+        """Ends all ranks where any of them has a fault, which the main rank tells; all have to call it.
+
+        Raises:
+            InputError: on the main rank: the fault, with the ranks that have it where not all do.
+            SystemExit: with code 2, on the others.
+        """
+        faults = self.gathered(None if fault is None else str(fault))
+        if any(faults):
+            raise InputError(in_one_sentence(faults)) if self.is_main else SystemExit(2)
 
     def wait(self) -> None:
         """Until every rank is here."""
@@ -131,6 +147,19 @@ class Runtime:
     def close(self) -> None:
         """Leaves the group of processes."""
         self._accelerator.end_training()
+
+
+def in_one_sentence(faults: Sequence[str | None]) -> str:
+    """The faults of all ranks, by rank: what all have once, else each with those that have it."""
+    if len(set(faults)) == 1:
+        return str(faults[0])
+    ranks: dict[str, list[str]] = {}
+    for rank, fault in enumerate(faults):
+        if fault is not None:
+            ranks.setdefault(fault, []).append(str(rank))
+    return "; ".join(
+        f"rank{'s' * (len(those) > 1)} {', '.join(those)}: {fault}" for fault, those in ranks.items()
+    )
 
 
 def _ranks_here() -> int:

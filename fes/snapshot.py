@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
-from fes.config import Config, ModelConfig
+from fes.config import Config, ModelConfig, check_shape
 from fes.ema import Ema
 from fes.errors import InputError
 from fes.expressions import EXPRESSIONS
@@ -90,17 +90,30 @@ def load_snapshot(path: Path) -> Snapshot:
         raise InputError(f"{path} is not a snapshot, or is damaged: {error}") from None
     if metadata.get("format") != FORMAT:
         raise InputError(f"{path} is a safetensors file, but not a snapshot that fes made ({FORMAT})")
-    known = {key: json.loads(metadata[key]) for key in ("config", "classes", "kimg", "data")}
-    model = from_tree(ModelConfig, known["config"]["model"], str(path))
-    networks = nn.ModuleDict({"encoder": Encoder(model), "generator": Generator(model)})
+    known, model = _read_metadata(path, metadata)
     try:
+        networks = nn.ModuleDict({"encoder": Encoder(model), "generator": Generator(model)})
         networks.load_state_dict(tensors)
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path} holds other weights than its config says: {reason}") from None
     networks.requires_grad_(False).eval()
-    known["commit"] = metadata["commit"]
     return Snapshot(networks["encoder"], networks["generator"], model, known["kimg"], known)
+
+
+def _read_metadata(path: Path, metadata: dict[str, str]) -> tuple[dict[str, Any], ModelConfig]:
+    try:
+        known = {key: json.loads(metadata[key]) for key in ("config", "classes", "kimg", "data")}
+        known |= {"commit": metadata["commit"], "kimg": float(known["kimg"])}
+        model = from_tree(ModelConfig, known["config"]["model"], "the config")
+        if None in (model.resolution, model.channels):
+            raise ValueError("it does not tell the shape of the pictures")
+        check_shape(model.resolution, model.channels, "--model.")
+        return known, model
+    except (KeyError, TypeError, ValueError, RecursionError) as error:  # an InputError among them
+        raise InputError(
+            f"{path} holds a damaged description of its weights ({error}): copy the file again"
+        ) from None
 
 
 def code_commit() -> str:

@@ -27,7 +27,8 @@ FORMAT = "fes-state-1"
 KEEP = 2
 FREE = ("data", "run", "stream", "clock", "grid_faces")
 """Settings that a run may change when it goes on: they do not touch the numbers. The data themselves are
-compared by their fingerprint."""
+compared by their fingerprint. One of them does touch the numbers, `stream.on_bad_sample`: a run that ended
+at a damaged sample has to be able to go on without it."""
 
 
 @dataclass(frozen=True)

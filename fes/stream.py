@@ -21,7 +21,10 @@ from fes.draws import key, numpy_rng
 from fes.errors import InputError
 from fes.mix import Mix
 from fes.order import Order
-from fes.reading import OnBadSample, Part, Samples
+from fes.reading import OnBadSample, Part, Samples, Trouble
+
+_Skipped = tuple[int, Trouble]
+"""The number of a data set, and one of its samples that was replaced."""
 
 
 def to_stderr(sentence: str) -> None:
@@ -32,8 +35,9 @@ def to_stderr(sentence: str) -> None:
 class Stream:
     """Step -> this rank's share of that step's batch.
 
-    While `batches` runs, `skipped` counts the samples of this rank's share that could not be read and
-    were replaced, and `last_skipped` is the sentence about the newest of them.
+    While `batches` runs, `skipped` counts how often a damaged sample of this rank's share was replaced,
+    `last_skipped` is the sentence about the newest, and `damaged` holds each such sample once: the number
+    of its data set and its position in that.
     """
 
     def __init__(
@@ -54,8 +58,8 @@ class Stream:
             weights: how often each is drawn from, in any unit; None: all the same.
             batch: the global batch, a multiple of `ranks`.
             window: how many samples of a data set are shuffled among each other.
-            on_bad_sample: what to do about a sample that cannot be read: raise InputError, or take the
-                next one of its data set's order that can.
+            on_bad_sample: what to do about a damaged sample: raise DamagedSample, or take the next sound
+                one of its data set's order.
 
         Raises:
             InputError: the weights make no sense, or `ranks` does not divide `batch`.
@@ -72,7 +76,7 @@ class Stream:
         # On one rank samples and partners are the same set: each is read once.
         most = batch if ranks == 1 else min(batch, 2 * len(range(batch)[self.share]))
         self._room = most, parts[0].channels, parts[0].resolution, parts[0].resolution
-        self.skipped, self.last_skipped = 0, ""
+        self._count_anew()
 
     def __getitem__(self, step: int) -> Batch:
         room = np.empty(self._room, np.uint8)
@@ -93,10 +97,10 @@ class Stream:
                 sentence on which shard is waited for; and again at twice that, four times, ...
 
         Raises:
-            InputError: a sample cannot be read and none is to be skipped, too many in a row are bad, or a
-                process that reads ahead dies.
+            InputError: a sample is damaged and none is to be skipped, too many in a row are, a shard
+                cannot be had, or a process that reads ahead dies.
         """
-        self.skipped, self.last_skipped = 0, ""
+        self._count_anew()
         tell = partial(self._tell, say)
         return self._batches(
             read_ahead(self._read, self._room, start, workers=workers, patience=patience, tell=tell)
@@ -106,9 +110,18 @@ class Stream:
         pinned = torch.cuda.is_available()
         with contextlib.closing(arriving):
             for room, found in arriving:
-                self.skipped += len(found.troubles)
-                self.last_skipped = found.troubles[-1] if found.troubles else self.last_skipped
+                self._count(found.troubles)
                 yield self._batch(room, found, pinned)
+
+    def _count_anew(self) -> None:
+        self.skipped, self.last_skipped = 0, ""
+        self.damaged: set[tuple[int, int]] = set()
+
+    def _count(self, troubles: "list[_Skipped]") -> None:
+        self.skipped += len(troubles)
+        for part, trouble in troubles:
+            self.damaged.add((part, trouble.position))
+            self.last_skipped = trouble.sentence
 
     def _read(self, step: int, room: np.ndarray, note: Note) -> "_Found":
         """Puts the pictures of a step in `room`, those of each data set in one piece."""
@@ -125,7 +138,7 @@ class Stream:
 
     def _read_parts(
         self, parts: np.ndarray, places: np.ndarray, room: np.ndarray, note: Note
-    ) -> tuple[np.ndarray, dict[int, str]]:
+    ) -> "tuple[np.ndarray, dict[int, _Skipped]]":
         """Reads samples that are sorted by their data set: their labels, and the troubles by their row."""
         labels, troubles = np.empty(len(parts), np.int64), {}
         ends = np.searchsorted(parts, np.arange(len(self.parts)), side="right").tolist()
@@ -134,7 +147,7 @@ class Stream:
                 inside = slice(begin, end)
                 taken = self.parts[number].read(places[inside], room[inside], partial(note, number))
                 labels[inside] = taken.labels
-                troubles |= {begin + row: trouble for row, trouble in taken.troubles.items()}
+                troubles |= {begin + row: (number, trouble) for row, trouble in taken.troubles.items()}
         return labels, troubles
 
     def _batch(self, room: np.ndarray, found: "_Found", pinned: bool) -> Batch:
@@ -156,12 +169,12 @@ class Stream:
 
 class _Found(NamedTuple):
     """What a step needs besides pictures: the labels of all that was read, int64 [read]; which of that are
-    this rank's samples and partners, int64 [share]; and what was wrong with samples that were replaced."""
+    this rank's samples and partners, int64 [share]; and which of the samples were replaced."""
 
     labels: np.ndarray
     own: np.ndarray
     partners: np.ndarray
-    troubles: list[str]
+    troubles: "list[_Skipped]"
 
 
 def share_of(batch: int, rank: int, ranks: int) -> slice:

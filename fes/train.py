@@ -26,7 +26,7 @@ from fes.config import Config
 from fes.decoded import DecodedSplit, decode_to
 from fes.draws import Noise, noise
 from fes.ema import Ema
-from fes.errors import told_in_one_sentence
+from fes.errors import InputError, told_in_one_sentence
 from fes.files import make_folder
 from fes.machine import cores
 from fes.mixture import Mixture
@@ -144,15 +144,39 @@ def _farewell(config: Config, clock: Clock, end: int) -> str:
     )
 
 
+def _asked_for(arguments: Sequence[str]) -> tuple[Config, Mixture, bool]:
+    config, dry_run = parse(arguments)
+    mixture = Mixture.load(config.data, config.stream)
+    return resolve(config, mixture), mixture, dry_run
+
+
+def _check_the_same(mixture: Mixture, runtime: Runtime) -> None:
+    """Every rank reads the index itself: of its machine's folder, or of an address at its own moment."""
+    if len(set(runtime.gathered(mixture.fingerprint))) > 1:
+        runtime.agree(
+            InputError(
+                f"{mixture.place} holds the data {mixture.fingerprint[:16]}, and other ranks see others: "
+                "give all machines the same data set"
+            )
+        )
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line of `accelerate launch fes/train.py`."""
-    # Until the ranks have met, all of them find the same faults: one on each machine tells.
+    asked, fault = None, None
+    # Until the ranks have met, one on each machine tells.
     with told_in_one_sentence("train.py", silent=os.environ.get("LOCAL_RANK", "0") != "0"):
-        config, dry_run = parse(sys.argv[1:] if arguments is None else arguments)
-        mixture = Mixture.load(config.data, config.stream)
-        config = resolve(config, mixture)
+        try:
+            asked = _asked_for(sys.argv[1:] if arguments is None else arguments)
+        except InputError as error:
+            if os.environ.get("WORLD_SIZE", "1") == "1":
+                raise
+            fault = error  # it may be this rank's alone: told once they have met
         runtime = Runtime()
     with told_in_one_sentence("train.py"):
+        runtime.agree(fault)
+        config, mixture, dry_run = asked
+        _check_the_same(mixture, runtime)
         code = show(config, mixture, runtime) if dry_run else train(config, mixture, runtime)
         runtime.close()
     raise SystemExit(code)

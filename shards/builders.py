@@ -9,7 +9,7 @@ from typing import Literal
 
 from fes.errors import InputError
 from shards.build.labelling import JudgeLabeller
-from shards.build.writer import BuildOptions, build, prepare
+from shards.build.writer import BuildOptions, build, prepare, refuse_other_tars
 from shards.meter import Meter
 from shards.schema import REPORT_NAME, Progress, Source
 from shards.show import print_summary
@@ -44,6 +44,7 @@ class Output(BuildOptions):
         self.check()
         label = labeller() if labeller else None
         prepare(self.out, overwrite=self.overwrite)
+        refuse_other_tars(self.out)
         options = BuildOptions(**{spec.name: getattr(self, spec.name) for spec in fields(BuildOptions)})
         build(read(), self.out, options, label=label, stages=stage)
         print_summary(self.out)
@@ -91,18 +92,33 @@ class BuildFer2013(FromFile):
             with Meter("listing", "files") as meter:
                 return read_fer2013_folder(self.source, meter)
         with Meter("listing", "MB", scale=1e6) as meter:
-            return read_fer2013(self.source, ferplus=self._votes(), progress=meter)
+            csvs = [] if list(self.source.glob("*.*")) else self._unpacked()
+            source = csvs[0].parent if csvs else self.source
+            return read_fer2013(source, ferplus=self._votes(), progress=meter)
 
     def _is_folder_of_pictures(self) -> bool:
         """By its files' names, or because it has folders alone: of train and test, or of the classes."""
-        holds_folders = self.source.is_dir() and not any(entry.is_file() for entry in self.source.iterdir())
-        return holds_folders or is_fer2013_folder(self.source)
+        try:
+            folders = self.source.is_dir() and not any(entry.is_file() for entry in self.source.iterdir())
+        except OSError as error:
+            raise InputError(
+                f"cannot read {self.source} ({error.strerror}): give one that you may read"
+            ) from error
+        return (folders and not self._unpacked()) or is_fer2013_folder(self.source)
+
+    def _unpacked(self) -> list[Path]:
+        """The csv where an unpacked archive has it: in a folder of its own."""
+        return sorted(self.source.glob("*/*.csv")) if self.source.is_dir() else []
 
     def check(self) -> None:
         """Raises InputError for options that no build can work with."""
         super().check()
         if votes := self._votes():
             votes.check()
+        for name in ("threshold", "contempt", "unsure"):
+            given, default = getattr(self, f"ferplus_{name}"), getattr(FerPlusOptions, name)
+            if self.ferplus is None and given != default:
+                raise InputError(f"--ferplus-{name} is about votes: give --ferplus fer2013new.csv too")
 
     def _votes(self) -> FerPlusOptions | None:
         if self.ferplus is None:
@@ -126,10 +142,11 @@ class BuildTfd(FromFile):
 
     def run(self) -> int:
         """Builds; the exit code is 0."""
+        return self.run_with(self._read)
+
+    def _read(self) -> Source:
         with Meter("listing", "parts") as meter:
-            return self.run_with(
-                lambda: read_tfd(self.source, fold=self.fold, swapped=self.swapped, progress=meter)
-            )
+            return read_tfd(self.source, fold=self.fold, swapped=self.swapped, progress=meter)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,18 +171,21 @@ class BuildCelebA(FromFile):
     def run(self) -> int:
         """Builds; the exit code is 0."""
         weights = self.label_with
-        labeller = None if weights is None else lambda: JudgeLabeller(weights, self.confidence)
+        if weights is None and self.confidence != BuildCelebA.confidence:
+            raise InputError("--confidence is that of a judge: give its weights as --label-with too")
+        if weights is None:
+            return self.run_with(self._read)
+        return self.run_with(self._read, lambda: JudgeLabeller(weights, self.confidence))
+
+    def _read(self) -> Source:
         with Meter("listing", "files") as meter:
-            return self.run_with(
-                lambda: read_celeba(
-                    self.source,
-                    attributes=self.attributes,
-                    identities=self.identities,
-                    partition=self.partition,
-                    centre=self.centre,
-                    progress=meter,
-                ),
-                labeller,
+            return read_celeba(
+                self.source,
+                attributes=self.attributes,
+                identities=self.identities,
+                partition=self.partition,
+                centre=self.centre,
+                progress=meter,
             )
 
 
@@ -189,18 +209,19 @@ class BuildFolder(FromFile):
 
     def run(self) -> int:
         """Builds; the exit code is 0."""
+        return self.run_with(self._read)
+
+    def _read(self) -> Source:
         with Meter("listing", "files") as meter:
-            return self.run_with(
-                lambda: read_folder(
-                    self.source,
-                    identity=self.identity,
-                    contempt=self.contempt,
-                    aliases=self.alias,
-                    valid_share=self.valid_share,
-                    test_share=self.test_share,
-                    seed=self.seed,
-                    progress=meter,
-                )
+            return read_folder(
+                self.source,
+                identity=self.identity,
+                contempt=self.contempt,
+                aliases=self.alias,
+                valid_share=self.valid_share,
+                test_share=self.test_share,
+                seed=self.seed,
+                progress=meter,
             )
 
 

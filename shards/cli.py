@@ -1,11 +1,13 @@
 """Builds shards, indexes those of others, checks and shows them: the command line `fes-shards`."""
 
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TextIO
 
 import tyro
 
@@ -22,7 +24,7 @@ from shards.meter import Meter
 from shards.show import print_summary, save_contact_sheet
 
 PROGRAM = "fes-shards"
-STOPPED = 130  # what a shell gives a program that Ctrl-C ended
+STOPPED = 128  # and the number of the signal: what a shell gives a program that was stopped
 
 
 @dataclass(frozen=True)
@@ -159,17 +161,69 @@ COMMANDS = {"build": BUILDERS, "index": Index, "verify": Verify, "show": Show}
 STYLE = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
 
 
+class Terminated(Exception):
+    """SIGTERM, as schedulers send it."""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs one command and exits: 0 done, 1 faults found, 2 input that cannot be used, 130 stopped."""
+    """Runs one command and exits: 0 done, 1 faults found, 2 input that cannot be used, 130 or 143 stopped."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    with told_in_one_sentence(PROGRAM):
+    with told_in_one_sentence(PROGRAM), _readers_may_leave():
         check_words(arguments, COMMANDS)
         command = tyro.cli(Command, prog=PROGRAM, args=arguments, description=__doc__, config=STYLE)
+        before = signal.signal(signal.SIGTERM, _terminate)
         try:
             raise SystemExit(command.run())
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Terminated) as stopped:
             print(f"{PROGRAM}: stopped; run the same command again to go on", file=sys.stderr)
-            raise SystemExit(STOPPED) from None
-        except BrokenPipeError:  # as in `fes-shards show DIR | head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise SystemExit(0) from None
+            number = signal.SIGINT if isinstance(stopped, KeyboardInterrupt) else signal.SIGTERM
+            raise SystemExit(STOPPED + number) from None
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(*_: object) -> None:
+    raise Terminated
+
+
+@contextlib.contextmanager
+def _readers_may_leave() -> Iterator[None]:
+    """What is printed after the reader of a pipe has left, as in `fes-shards show DIR | head`, goes nowhere.
+
+    The exit code stays that of the command.
+    """
+    stream = sys.stdout
+    sys.stdout = _Unread(stream)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stdout = stream
+
+
+class _Unread:
+    """A stream that takes text also when nobody reads it any more."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except BrokenPipeError:
+            return self._leave(len(text))
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._leave()
+
+    def _leave(self, written: int = 0) -> int:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
+        return written

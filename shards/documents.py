@@ -28,7 +28,7 @@ def read_document(path: Path, advice: str) -> dict[str, object]:
     """The object in a JSON file. Raises InputError, ending in `advice`, where there is none."""
     try:
         document = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"cannot read {path} ({error}); {advice}") from error
     if not isinstance(document, dict):
         raise InputError(f"{path} holds no JSON object; {advice}")

@@ -4,62 +4,17 @@ import json
 import os
 import tarfile
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
-from fes.errors import InputError
+from fes.errors import DamagedSample, InputError
 from shards.catalogue import Catalogue, parse_index
 from shards.pictures import decode_picture
 from shards.schema import INDEX_NAME, PLACE, PLACES_NAME, SPLITS
+from shards.shelf import Folder, Shelf
 
 OPEN_SHARDS = 128  # far below the 1024 files that a process may usually have open
-
-
-class Shelf(Protocol):
-    """Where the files of a data set lie. Pickles, for the processes that read ahead."""
-
-    def document(self, name: str) -> bytes:
-        """The content of a small file, as it is now. Raises InputError where there is none."""
-
-    def open(self, name: str, size: int, sha256: str) -> int:
-        """A descriptor of a file that the index tells of. Raises InputError where it cannot be had."""
-
-    def ahead(self, shards: Sequence[tuple[str, int, str]]) -> None:
-        """Tells which shards are going to be read next, by name, size and sha256; returns at once."""
-
-
-class Folder:
-    """A `Shelf` that is a folder."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def document(self, name: str) -> bytes:
-        hint = (
-            f"`fes-shards build drawn --out {self.path}` makes one, `fes-shards build --help` names sources"
-        )
-        if not self.path.is_dir():
-            raise InputError(f"{self.path} is no folder of shards; {hint}")
-        try:
-            return (self.path / name).read_bytes()
-        except FileNotFoundError:
-            raise InputError(f"{self.path} holds no {name}, so no finished data set; {hint}") from None
-        except OSError as error:
-            raise InputError(f"cannot read {self.path / name} ({error.strerror}); {hint}") from error
-
-    def open(self, name: str, size: int, sha256: str) -> int:
-        try:
-            return os.open(self.path / name, os.O_RDONLY)
-        except OSError as error:
-            raise InputError(
-                f"cannot read {self.path / name} ({error.strerror}): copy the data set again or rebuild it"
-            ) from error
-
-    def ahead(self, shards: Sequence[tuple[str, int, str]]) -> None:
-        pass  # what is here need not be fetched
 
 
 class ShardIndex:
@@ -128,10 +83,11 @@ class Split:
         before = SPLITS[: SPLITS.index(name)]
         self._first = sum(shard.samples for shard in index.catalogue.shards if shard.split in before)
         self._files: dict[int, _OpenFile] = {}
+        self._renewed: set[int] = set()
         self._places: np.ndarray | None = None
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_files": {}, "_places": None}
+        return {**self.__dict__, "_files": {}, "_renewed": set(), "_places": None}
 
     def sized(self, resolution: int, channels: int) -> "Split":
         """The same samples with their pictures in another size, or as grey (1) or RGB (3)."""
@@ -163,7 +119,8 @@ class Split:
     def image(self, position: int) -> np.ndarray:
         """The picture of a sample as uint8 [channels, height, width], writable.
 
-        Raises InputError, naming the shard and the member, where it is not as it was written.
+        Raises DamagedSample, naming the shard and the member, where it is not as it was written, and
+        InputError where its shard cannot be had or read.
         """
         data = self.read(position, "image")
         try:
@@ -172,7 +129,7 @@ class Split:
             raise self._damaged(position, "image", str(error)) from error
 
     def details(self, position: int) -> dict[str, object]:
-        """What the source knows of a sample. Raises InputError like `image`."""
+        """What the source knows of a sample. Raises like `image`."""
         data = self.read(position, "details")
         try:
             return json.loads(data) if data else {}
@@ -188,37 +145,59 @@ class Split:
     def read(self, position: int, kind: str) -> bytes:
         """The bytes of a sample's member: its "image" or its "details".
 
-        Raises InputError where they are not those that were written.
+        Raises DamagedSample where they are not those that were written, InputError where the shard cannot
+        be had or read.
         """
-        shard, place = self.where(position), self.places[position]
-        size, offset = int(place[f"{kind}_size"]), int(place[f"{kind}_offset"])
-        try:
-            data = os.pread(self._file(shard), size, offset)
-        except (OSError, OverflowError) as error:
-            raise InputError(f"cannot read {self._path(shard)} ({error})") from error
-        if zlib.crc32(data) != place[f"{kind}_crc32"]:
+        shard = self.where(position)
+        data = self._bytes(shard, position, kind)
+        if data is None and self._forgotten(shard):
+            data = self._bytes(shard, position, kind)
+        if data is None:
             raise self._damaged(position, kind, "is not the bytes that were written")
         return data
 
-    def _file(self, number: int) -> int:
-        file = self._files.get(number)
+    def _bytes(self, shard: int, position: int, kind: str) -> bytes | None:
+        """The bytes of a member; None where they are not those that were written."""
+        place = self.places[position]
+        size, offset = int(place[f"{kind}_size"]), int(place[f"{kind}_offset"])
+        if not 0 <= offset <= self.shards[shard].bytes - size:
+            return None
+        file = self._file(shard)
+        try:
+            data = os.pread(file.descriptor, size, offset)
+        except OSError as error:
+            raise InputError(f"cannot read {self._path(shard)} ({error})") from error
+        return data if zlib.crc32(data) == place[f"{kind}_crc32"] else None
+
+    def _file(self, number: int) -> "_OpenFile":
+        """A shard's file, to be held while it is read: in another thread it may be closed for others."""
+        file = self._files.pop(number, None)
         if file is None:
-            if len(self._files) >= OPEN_SHARDS:
-                self._files.pop(next(iter(self._files)), None)
-            shard = self.shards[number]
-            descriptor = self.shelf.open(shard.name, shard.bytes, shard.sha256)
-            file = self._files[number] = _OpenFile(descriptor)
-        return file.descriptor
+            file = _OpenFile(self.shelf.open(*self.shards[number].file))
+        self._files[number] = file  # at the end: the first is the one that was used longest ago
+        for oldest in list(self._files)[:-OPEN_SHARDS]:
+            self._files.pop(oldest, None)
+        return file
+
+    def _forgotten(self, shard: int) -> bool:
+        """Gives up the copy of a shard that was fetched; False where there is no other, or it was tried."""
+        if shard in self._renewed:
+            return False
+        self._renewed.add(shard)
+        gone = self.shelf.forget(self.shards[shard].file, self._file(shard).descriptor)
+        if gone:
+            self._files.pop(shard, None)
+        return gone
 
     def _path(self, shard: int) -> str:
         return f"{self.place}/{self.shards[shard].name}"
 
-    def _damaged(self, position: int, kind: str, trouble: str) -> InputError:
+    def _damaged(self, position: int, kind: str, trouble: str) -> DamagedSample:
         shard, offset = self.where(position), int(self.places[position][f"{kind}_offset"])
-        name = member_name(self._file(shard), offset)
-        return InputError(
-            f"{self._path(shard)}: member {name} at byte {offset} {trouble}: build the shards again, or copy "
-            f"them again from where they came (`fes-shards verify {self.place}` lists all damage)"
+        file = self._file(shard)
+        name = member_name(file.descriptor, offset)
+        return DamagedSample(
+            f"{self._path(shard)}: member {name} at byte {offset} {trouble}: {self.shelf.remedy}"
         )
 
 
@@ -227,8 +206,13 @@ def member_name(descriptor: int, offset: int) -> str:
     try:
         header = os.pread(descriptor, tarfile.BLOCKSIZE, offset - tarfile.BLOCKSIZE)
         return tarfile.TarInfo.frombuf(header, "utf-8", "backslashreplace").name
-    except (OSError, tarfile.HeaderError):
+    except (OSError, OverflowError, tarfile.HeaderError):
         return "with a damaged header"
+
+
+def spread(samples: int, most: int) -> np.ndarray:
+    """At most so many positions of `samples`, evenly spread, the first and the last among them: int64 [n]."""
+    return np.linspace(0, samples - 1, min(most, samples)).round().astype(np.int64)
 
 
 class _OpenFile:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -28,7 +29,14 @@ class Meter:
                 TimeRemainingColumn(),
             )
             # It draws only when called: a thread of its own would be in the way of starting processes.
-            self.bar = Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=True)
+            self.bar = Progress(
+                *columns,
+                console=Console(stderr=True),
+                auto_refresh=False,
+                transient=True,
+                redirect_stdout=False,  # what is printed belongs where the user sends it
+                redirect_stderr=False,
+            )
             self.bar.start()
             self.task = self.bar.add_task(self.doing, total=None)
         return self
@@ -48,4 +56,6 @@ class Meter:
             self.bar.update(self.task, description=text, completed=done, total=total, refresh=due)
         elif done * 4 // max(total, 1) > self.quarter:
             self.quarter = done * 4 // total
-            print(f"{text}: {100 * done // total} %", file=sys.stderr, flush=True)
+            left = timedelta(seconds=round((now - self.started) * (total - done) / done))
+            ending = f", {left} left" if done < total else ""
+            print(f"{text}: {100 * done // total} %{ending}", file=sys.stderr, flush=True)

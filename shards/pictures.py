@@ -15,6 +15,15 @@ from shards.schema import Crop, central_square
 PLAIN = ("PNG", "JPEG")
 # Pillow knows more kinds, some of which start other programs.
 FORMATS = (*PLAIN, "WEBP", "BMP", "GIF", "TIFF", "PPM")
+PICTURE_SUFFIXES = frozenset(
+    (
+        *("jpg", "jpeg", "jpe", "jfif", "png", "bmp", "dib", "gif", "tif", "tiff", "webp", "avif", "jp2"),
+        *("pgm", "ppm", "pbm", "pnm"),
+    )
+)
+"""The endings of the names of files that are taken for pictures, also of kinds that are not read."""
+LARGEST = 2**28
+"""The most bytes that a picture's file may have: memory is no place for what is larger."""
 UPRIGHT = 1
 ORIENTATION = 0x0112
 MOST_PIXELS = 80_000_000
@@ -50,13 +59,16 @@ def normalised(data: bytes) -> tuple[bytes, np.ndarray]:
     as their upper eight, and of several pictures the first.
 
     Returns the file's bytes, and uint8 [height, width, channels] with 1 (grey) or 3 (RGB) channels.
-    Raises ValueError, in a few words, where the bytes are no readable picture.
+    Raises ValueError, in a few words, where the bytes are no readable picture, and MemoryError where there
+    is no room for it, which is no fault of the picture.
     """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _refuse_giant(*image.size)
             plain = _is_plain(image)
             pixels = _pixels(image)
+    except MemoryError:
+        raise
     except Exception as error:  # Pillow meets damage with a dozen kinds of exception
         raise ValueError(f"no readable picture ({_kind(error)})") from error
     return (data if plain else encode_picture(pixels)), pixels
@@ -109,10 +121,12 @@ def decode_picture(data: bytes, resolution: int, channels: int, crop: Crop | Non
 
     A square of `resolution` pixels comes as it is in the file; another one is resized (Lanczos).
     Returns uint8 [channels, resolution, resolution], writable: 1 channel is its grey (ITU-R 601), 3 are
-    RGB. Raises ValueError where the bytes are no picture.
+    RGB. Raises ValueError where the bytes are no picture, and MemoryError where there is no room for it.
     """
     try:
         pixels, size = _decoded(data, resolution, channels, crop)
+    except MemoryError:
+        raise
     except Exception as error:  # libraries meet damage with a dozen kinds of exception
         raise ValueError(f"is no readable picture ({_kind(error)})") from error
     height, width = pixels.shape[:2]

@@ -15,9 +15,9 @@ A sample is three adjacent members that share a key (nine digits, no dots):
                        grey or RGB, upright), else a PNG without loss
 
 in the order of their names. The first digit of a key is the split's place in `SPLITS`, the other eight
-count its samples in the order they lie on disk: no two samples of a data set share a key. Every split
-has a power of two shards whose numbers of samples differ by at most one, so 2, 4 or 8 readers share
-them evenly.
+count its samples in the order they lie on disk: no two samples of a data set share a key. A build gives
+every split a power of two shards whose numbers of samples differ by at most one, so 2, 4 or 8 readers
+share them evenly; a repair may take samples out.
 
 Pictures may be of any size. What is read of one is the square that `crop` tells, or its central square,
 resized to what the reader asks for.
@@ -41,6 +41,7 @@ Shards that others made are described by an index of the same form: there the na
 to the index, keys and members are whatever they are, and details may be missing (size 0).
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -54,6 +55,8 @@ REPORT_NAME = "report.json"
 SPLITS = ("train", "valid", "test")
 IMAGES, LABEL, DETAILS = ("png", "jpg"), "cls", "json"
 UNLABELLED_NAME = "unlabelled"
+DROP = "drop"
+"""What people write to have samples left out."""
 NOBODY = -1
 """The identity of a person who is not known."""
 
@@ -74,6 +77,12 @@ PLACE = np.dtype(
 )
 """A sample in index.npy: its label (-1 where unlabelled), its identity (an integer of the source's own
 choosing, -1 where unknown), and where the contents of its members lie in their shard, in bytes."""
+
+
+SHARD_NAME = re.compile(
+    rf"(?P<source>[a-z0-9]+)-(?P<split>{'|'.join(SPLITS)})-(?P<number>\d{{6,}})\.tar", re.ASCII
+)
+"""What `shard_name` makes."""
 
 
 def shard_name(source: str, split: str, number: int) -> str:
@@ -159,7 +168,7 @@ class Source(Protocol):
     `samples` are those whose rows or names make sense; whether their pictures do is found by reading
     them. `findings` holds what was rejected before that. `stamp` changes when the files do (their
     names, sizes and times of change, say): an interrupted build goes on only with the same one.
-    `facts` are counts for the report.
+    `facts` are counts for the report, `unit` is what it calls the samples: "rows", "files" or "pictures".
     """
 
     name: str
@@ -168,6 +177,7 @@ class Source(Protocol):
     facts: dict[str, int]
     crop: Crop | None
     stamp: str
+    unit: str
 
     def read(self, positions: Sequence[int]) -> list[Picture]:
         """The pictures of `samples` at these positions."""

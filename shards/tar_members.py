@@ -56,7 +56,7 @@ def members_of(file: BinaryIO, tell: Tell) -> Iterator[Member]:
             yield Member(member.name, member.offset_data, member.size)
     if gap is None and not cut:
         tell(NO_END, f"byte {size}")
-    elif gap is not None and not _only_zeros(file, gap):
+    elif gap is not None and not only_zeros(file, gap):
         tell(GAP, f"byte {gap}, to the end")
 
 
@@ -79,6 +79,18 @@ def _member_at(file: BinaryIO, at: int, archive: tarfile.TarFile) -> tarfile.Tar
     return member if member.size >= 0 and archive.offset > at else None
 
 
-def _only_zeros(file: BinaryIO, start: int) -> bool:
+def header_at(descriptor: int, offset: int) -> tarfile.TarInfo | None:
+    """The header at a byte of an open tar; None where there is none. Raises OSError where the disk does."""
+    if not 0 <= offset < 2**63 - BLOCK:
+        return None
+    try:
+        block = os.pread(descriptor, BLOCK, offset)
+        return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return None
+
+
+def only_zeros(file: BinaryIO, start: int) -> bool:
+    """Whether nothing but zeros follows from a byte on, as at the end of a tar; reads to the end."""
     file.seek(start)
     return all(not block.strip(b"\0") for block in iter(lambda: file.read(2**20), b""))

@@ -26,10 +26,11 @@ def spread(
     """
     workers = min(workers, len(items))
     if workers <= 1:
-        yield from (work(job, item) for item in items)
+        with _scarcity_told():
+            yield from (work(job, item) for item in items)
         return
     with (
-        _killed_told(),
+        _scarcity_told(),
         ProcessPoolExecutor(workers, initializer=_take, initargs=(work, job)) as pool,
     ):
         try:
@@ -45,6 +46,7 @@ def _take(work: Callable, job: object) -> None:
     global _taken
     _taken = work, job
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_leave_with_the_parent, args=(os.getppid(),), daemon=True).start()
 
 
@@ -61,11 +63,12 @@ def _work(item: object) -> object:
 
 
 @contextlib.contextmanager
-def _killed_told() -> Iterator[None]:
+def _scarcity_told() -> Iterator[None]:
     try:
         yield
-    except BrokenProcessPool as error:
+    except (BrokenProcessPool, MemoryError) as error:
+        killed = "a worker process was killed, most likely for lack of memory"
+        trouble = killed if isinstance(error, BrokenProcessPool) else "there is not enough memory"
         raise InputError(
-            "a worker process was killed, most likely for lack of memory: run the same command again, with "
-            "fewer --workers if it has that flag"
+            f"{trouble}: run the same command again, with fewer --workers if it has that flag"
         ) from error

@@ -28,7 +28,8 @@ LAYERS = (
 ROOMS = (
     {"schema", "documents", "meter", "workers"},
     {"pictures", "catalogue", "tar_members"},
-    {"drawing", "remote", "index"},
+    {"drawing", "remote", "shelf"},
+    {"index"},
     {"sources", "build", "show"},
     {"foreign"},
     {"checks"},

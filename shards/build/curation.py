@@ -3,7 +3,6 @@
 All of it is told in findings, whether anything is dropped for it or not.
 """
 
-import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,16 +21,12 @@ LEAK = "{} {} whose exact picture stands in {}"
 NEAR = "near-duplicates (one photograph, compressed, resized, brightened or cropped a little)"
 NEAR_LEAK = "{} {} of which a near-duplicate stands in {}"
 
+COPY_DROPPED = "exact copy of a picture that stays"
+NEAR_DROPPED = "near-duplicate of a picture that stays"
+LEAK_DROPPED = "picture that stands in valid or test, in train"
+
 DROPPED, KEPT = "dropped", "kept"
-ONE_KEPT = "dropped but for one: that in test, else in valid, else in train"
-ALSO_NEAR = f"{ONE_KEPT}; that one too where it is dropped as a near-duplicate"
-ONE_OF_COPIES = "kept, but exact copies dropped but for one"
-UNLIKE_KEPT = "dropped where like one that stays; those in test stay first, then in valid, then in train"
-NOT_LEAKED = "kept, but dropped in train where one stands in valid or test"
-LEAK_DROPPED = "kept; the copies in train dropped"
-EXACT_NOT_LEAKED = "kept, but dropped in train where an exact copy stands in valid or test"
-NEAR_NOT_LEAKED = f"{UNLIKE_KEPT}; all in train dropped where one stands in valid or test"
-BUT_CONSTANT = "; constant ones dropped"
+SOME_DROPPED = "kept, but for those listed as dropped"
 
 Dedup = Literal["none", "exact", "near"]
 LEAKS = (("valid", "train"), ("test", "train"), ("test", "valid"))
@@ -58,7 +53,7 @@ def curate(
     *,
     dedup: Dedup = "none",
     no_leak: bool = False,
-    what: str | None = None,
+    what: str = "rows",
 ) -> Curated:
     """Finds pictures that are no use, or occur more than once, and decides which samples stay.
 
@@ -67,20 +62,25 @@ def curate(
     in test, else that in valid, else that in train, and there the first one. With `no_leak` no sample of
     train stays whose picture stands in valid or test; with dedup="near" also if only nearly.
 
-    fingerprints: an array of FINGERPRINT, [samples]. what: "rows" or "files", for the report; else the
-    origins of the samples decide.
+    fingerprints: an array of FINGERPRINT, [samples]. what: the source's `unit`, for the report.
     """
-    what = what or ("rows" if all(isinstance(sample.origin, int) for sample in samples) else "files")
     pictures = _compared(samples, unreadable, fingerprints)
+    dropped = _dropped(pictures, dedup, no_leak)
+    action = SOME_DROPPED if dropped else KEPT
     findings = [
         *_unusable(pictures, unreadable, samples, what),
-        *_copies(pictures, samples, what, _action_on_copies(dedup, no_leak)),
-        *_near(pictures, samples, what, _action_on_near(dedup, no_leak)),
+        *_copies(pictures, samples, what, action),
+        *_near(pictures, samples, what, action if dedup == "near" else KEPT),
+        *(
+            Finding(reason, DROPPED, _origins(samples, np.flatnonzero(those).tolist()), unit=what)
+            for reason, those in dropped.items()
+        ),
     ]
     facts = {f"{what}_readable": int(pictures.readable.sum()), "distinct_pictures": int(pictures.first.sum())}
     if pictures.bits < DISTANCE:
         facts["near_duplicates_within_bits"] = pictures.bits
-    kept = np.flatnonzero(pictures.usable & ~_dropped(pictures, dedup, no_leak))
+    usable = pictures.usable & ~np.any([np.zeros_like(pictures.usable), *dropped.values()], axis=0)
+    kept = np.flatnonzero(usable)
     return Curated(kept, [finding for finding in findings if finding.origins], facts)
 
 
@@ -133,43 +133,23 @@ def _compared(
     return _Pictures(splits, readable, constant, exact, alike[exact], spares, bits)
 
 
-def _dropped(pictures: _Pictures, dedup: Dedup, no_leak: bool) -> np.ndarray:
-    """Which usable samples are not to stay, bool [samples]; for others it means nothing."""
-    dropped = ~pictures.first & (dedup != "none")
-    if dedup == "near":
-        dropped |= pictures.spare
-    if no_leak:
-        dropped |= _evaluated(pictures.exact, pictures.splits)
-    if no_leak and dedup == "near":
-        dropped |= _evaluated(pictures.alike, pictures.splits)
+def _dropped(pictures: _Pictures, dedup: Dedup, no_leak: bool) -> dict[str, np.ndarray]:
+    """The usable samples that do not stay, bool [samples], by the reason; each for the first that holds."""
+    train = pictures.splits == SPLITS.index("train")
+    leaked = np.zeros(len(train), bool)
+    for numbers in (pictures.exact, pictures.alike)[: 2 if dedup == "near" else 1]:
+        leaked |= train & (numbers >= 0) & np.isin(numbers, numbers[~train])
+    wanted = {
+        COPY_DROPPED: ~pictures.first & (dedup != "none"),
+        NEAR_DROPPED: pictures.spare & (dedup == "near"),
+        LEAK_DROPPED: leaked & no_leak,
+    }
+    dropped, left = {}, pictures.usable
+    for reason, those in wanted.items():
+        if (those & left).any():
+            dropped[reason] = those & left
+            left = left & ~those
     return dropped
-
-
-def _evaluated(numbers: np.ndarray, splits: np.ndarray) -> np.ndarray:
-    """The samples of train whose number also stands in valid or test."""
-    train = splits == SPLITS.index("train")
-    return train & (numbers >= 0) & np.isin(numbers, numbers[~train])
-
-
-def _action_on_copies(dedup: Dedup, no_leak: bool) -> str:
-    if dedup == "none":
-        return NOT_LEAKED if no_leak else KEPT
-    return ONE_KEPT if dedup == "exact" else ALSO_NEAR
-
-
-def _action_on_near(dedup: Dedup, no_leak: bool) -> str:
-    if dedup == "near":
-        return NEAR_NOT_LEAKED if no_leak else UNLIKE_KEPT
-    if dedup == "exact":
-        return ONE_OF_COPIES
-    return EXACT_NOT_LEAKED if no_leak else KEPT
-
-
-def _action_on_leak(action: str, there: str) -> str:
-    """What is done about samples whose group also stands in `there`, where `action` is done to the group."""
-    if action == NOT_LEAKED and there == "train":
-        return LEAK_DROPPED
-    return KEPT if action in (NOT_LEAKED, EXACT_NOT_LEAKED) else action
 
 
 def _unusable(
@@ -188,13 +168,11 @@ def _copies(pictures: _Pictures, samples: Sequence[Sample], what: str, action: s
     groups = _groups(pictures.exact)
     conflicts = [group for group in groups if len({samples[at].label for at in group} - {UNLABELLED}) > 1]
     for reason, chosen in ((COPIES, groups), (CONFLICTS, conflicts)):
-        done = _but_constant(action, pictures, itertools.chain(*chosen))
-        yield Finding(reason, done, [_origins(samples, group) for group in chosen], unit="groups")
+        yield Finding(reason, action, [_origins(samples, group) for group in chosen], unit="groups")
     for here, there in LEAKS:
         leaked = _leaked(groups, range(len(samples)), samples, here, there)
-        done = _but_constant(_action_on_leak(action, there), pictures, leaked)
         reason = LEAK.format(here, what.removesuffix("s"), there)
-        yield Finding(reason, done, _origins(samples, leaked), unit=what)
+        yield Finding(reason, action, _origins(samples, leaked), unit=what)
 
 
 def _near(pictures: _Pictures, samples: Sequence[Sample], what: str, action: str) -> Iterator[Finding]:
@@ -203,7 +181,7 @@ def _near(pictures: _Pictures, samples: Sequence[Sample], what: str, action: str
     for here, there in LEAKS:
         leaked = _leaked(groups, pictures.exact.tolist(), samples, here, there)
         reason = NEAR_LEAK.format(here, what.removesuffix("s"), there)
-        yield Finding(reason, _action_on_leak(action, there), _origins(samples, leaked), unit=what)
+        yield Finding(reason, action, _origins(samples, leaked), unit=what)
 
 
 def _leaked(
@@ -215,10 +193,6 @@ def _leaked(
         others = {pictures[at] for at in group if samples[at].split == there}
         leaked += [at for at in group if samples[at].split == here and others - {pictures[at]}]
     return sorted(leaked)
-
-
-def _but_constant(action: str, pictures: _Pictures, places: Iterable[int]) -> str:
-    return action + BUT_CONSTANT if any(pictures.constant[place] for place in places) else action
 
 
 def _groups(numbers: np.ndarray) -> list[list[int]]:

@@ -27,8 +27,8 @@ CROWD = 8
 """Of more pictures that share a perceptual hash only the first ones are compared with others."""
 MOST_PAIRS = 1 << 21
 MOST_COMPARISONS = 1 << 31
-"""Where there are more pairs of near hashes, or more to compare in the search for them, only nearer ones are
-looked for: in data that are made to be alike all others would take hours."""
+"""Where there are more pairs of pictures with near hashes, or more hashes to compare in the search for them,
+only nearer ones are looked for: in data that are made to be alike all others would take hours."""
 
 BANDS, BAND_BITS = 4, 16
 BUCKETS = 1 << BAND_BITS
@@ -63,7 +63,7 @@ def near_pairs(fingerprints: np.ndarray) -> tuple[np.ndarray, int]:
     hashes, cells = np.unique(fingerprints["perceptual"], return_inverse=True)
     order, sizes = np.argsort(cells, kind="stable"), np.bincount(cells, minlength=len(hashes))
     starts = np.cumsum(sizes) - sizes
-    near, bits = _near_hashes(hashes)
+    near, bits = _near_hashes(hashes, np.minimum(sizes, CROWD))
     found = [_within(order, sizes), _between(order, starts, sizes, near)]
     candidates = np.sort(np.concatenate(found), axis=1)
     candidates = candidates[np.lexsort(candidates.T[::-1])]
@@ -129,9 +129,11 @@ def _counted(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return of, np.arange(len(of)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
-def _near_hashes(hashes: np.ndarray) -> tuple[np.ndarray, int]:
+def _near_hashes(hashes: np.ndarray, crowds: np.ndarray) -> tuple[np.ndarray, int]:
     """Pairs of positions in uint64 `hashes`, all different, that differ in at most so many bits: [pairs, 2],
     and the number of bits, which is DISTANCE unless there is too much to look at.
+
+    `crowds` are the numbers of pictures to compare that have each hash.
 
     This is multi-index hashing (Norouzi, Punjani & Fleet, 2012): two hashes that differ in at most DISTANCE
     bits differ in at most DISTANCE // BANDS of them in one of their bands.
@@ -146,21 +148,27 @@ def _near_hashes(hashes: np.ndarray) -> tuple[np.ndarray, int]:
             break
         for pairs in itertools.chain.from_iterable(band.near(flips, limit) for band in bands):
             found.append(pairs)
-            count += len(pairs)
+            count += _pictures_in(pairs, crowds)
             if count > MOST_PAIRS:
-                found, count, limit = _nearest(found, limit)
+                found, count, limit = _nearest(found, crowds, limit)
     pairs = np.concatenate(found)
     return pairs[pairs[:, 2] <= limit, :2], limit
 
 
-def _nearest(found: list[np.ndarray], limit: int) -> tuple[list[np.ndarray], int, int]:
-    """The nearest of pairs with their numbers of bits [pairs, 3], at most MOST_PAIRS; how many these are, and
-    the most bits that are left."""
+def _nearest(found: list[np.ndarray], crowds: np.ndarray, limit: int) -> tuple[list[np.ndarray], int, int]:
+    """The nearest of pairs of hashes with their numbers of bits [pairs, 3], which make at most MOST_PAIRS of
+    pictures; how many these are, and the most bits that are left."""
     pairs = np.concatenate(found)
-    while len(pairs) > MOST_PAIRS:
+    pairs = pairs[pairs[:, 2] <= limit]
+    while (count := _pictures_in(pairs, crowds)) > MOST_PAIRS:
         limit -= 1
         pairs = pairs[pairs[:, 2] <= limit]
-    return [pairs], len(pairs), limit
+    return [pairs], count, limit
+
+
+def _pictures_in(pairs: np.ndarray, crowds: np.ndarray) -> int:
+    """How many pairs of pictures pairs of hashes make."""
+    return int(crowds[pairs[:, :2]].prod(axis=1).sum())
 
 
 class _Band:

@@ -5,14 +5,15 @@ samples each, with a record of what each picture is. A build that was interrupte
 that are finished, and reads only the others.
 """
 
-import contextlib
 import hashlib
 import io
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from fes import __version__
 from fes.errors import InputError
 from fes.files import write_file
 from shards.build.fingerprint import FINGERPRINT, fingerprints
@@ -21,6 +22,8 @@ from shards.schema import SCHEMA, Picture, Progress, Source, Unreadable
 from shards.workers import spread
 
 BLOCK = 512
+AT_ONCE = 32
+MOST_WAITING = 2**25  # bytes of pixels; a picture of a camera has as many
 STAMP_NAME = "stamp"
 
 RECORD = np.dtype(
@@ -72,22 +75,42 @@ class Gathered:
 def gather(source: Source, folder: Path, *, workers: int, progress: Progress) -> Gathered:
     """Reads the pictures of a source into `folder`, or what an earlier attempt has left undone of it.
 
-    `progress` is called with the numbers of samples read and in all.
+    The folder is one that `start_over_where_other` was called for.
+
+    `progress` is called with the numbers of samples read, and to be read now.
     """
-    start_over_where_other(folder, stamp_of(source))
     samples = len(source.samples)
-    records = np.zeros(samples, RECORD)
-    blocks = range(-(-samples // BLOCK))
-    for block, found in zip(blocks, spread(_gather_block, (source, folder), blocks, workers), strict=True):
-        records[block * BLOCK : (block + 1) * BLOCK] = found
-        progress(min((block + 1) * BLOCK, samples), samples)
+    records, missing = np.zeros(samples, RECORD), []
+    for block in range(-(-samples // BLOCK)):
+        found = _gathered_before(folder, block, len(_rows(block, samples)))
+        if found is None:
+            missing.append(block)
+        else:
+            records[_rows(block, samples)] = found
+    done, left = 0, sum(len(_rows(block, samples)) for block in missing)
+    for block, found in zip(missing, spread(_gather_block, (source, folder), missing, workers), strict=True):
+        records[_rows(block, samples)] = found
+        done += len(found)
+        progress(done, left)
     return Gathered(folder, records)
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether an earlier attempt has left something in the folder."""
+    return any(folder.glob("block-*.npy"))
+
+
+def _rows(block: int, samples: int) -> range:
+    """The positions of the samples of a block, of so many in all."""
+    return range(block * BLOCK, min((block + 1) * BLOCK, samples))
 
 
 def stamp_of(source: Source) -> str:
     """What an unfinished build must have in common with one that goes on with it."""
     origins = "\n".join(str(sample.origin) for sample in source.samples)
-    return hashlib.sha256(f"{SCHEMA}\n{source.name}\n{source.stamp}\n{origins}".encode()).hexdigest()
+    told = f"{__version__}\n{SCHEMA}\n{RECORD.descr}\n{source.name}\n{source.stamp}\n{origins}"
+    # Names of files may hold bytes that are no text.
+    return hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def start_over_where_other(folder: Path, stamp: str) -> None:
@@ -104,18 +127,29 @@ def _pictures_path(folder: Path, block: int) -> Path:
     return folder / f"block-{block:06d}.pictures"
 
 
+def _records_path(folder: Path, block: int) -> Path:
+    return folder / f"block-{block:06d}.npy"
+
+
 def _gather_block(job: tuple[Source, Path], block: int) -> np.ndarray:
     source, folder = job
-    path = folder / f"block-{block:06d}.npy"
-    with contextlib.suppress(OSError, ValueError, EOFError):
-        return np.load(path, allow_pickle=False)
-    positions = range(block * BLOCK, min((block + 1) * BLOCK, len(source.samples)))
-    records, contents = _examined(source.read(positions))
+    records, contents = _examined(source, _rows(block, len(source.samples)))
     saved = io.BytesIO()
     np.save(saved, records, allow_pickle=False)
     _write(_pictures_path(folder, block), contents)
-    _write(path, saved.getvalue())
+    _write(_records_path(folder, block), saved.getvalue())
     return records
+
+
+def _gathered_before(folder: Path, block: int, samples: int) -> np.ndarray | None:
+    """The records of a block that is finished; None where it is not, or no longer whole."""
+    try:
+        records = np.load(_records_path(folder, block), allow_pickle=False)
+        size = _pictures_path(folder, block).stat().st_size
+    except Exception:  # a file that a loss of power cut short fails in many ways
+        return None
+    whole = records.dtype == RECORD and records.shape == (samples,) and records["size"].sum() == size
+    return records if whole else None
 
 
 def _write(path: Path, contents: bytes) -> None:
@@ -129,24 +163,45 @@ def _hash(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
-def _examined(pictures: list[Picture]) -> tuple[np.ndarray, bytes]:
+def _examined(source: Source, positions: Sequence[int]) -> tuple[np.ndarray, bytes]:
     """The records of pictures, and the bytes of all that can be used, one behind the other."""
-    records, contents, readable, shown = np.zeros(len(pictures), RECORD), bytearray(), [], []
-    for place, picture in enumerate(pictures):
+    block = _Block(len(positions))
+    for first in range(0, len(positions), AT_ONCE):
+        for place, picture in enumerate(source.read(positions[first : first + AT_ONCE]), first):
+            block.add(place, picture)
+    block.take_fingerprints()
+    return block.records, bytes(block.contents)
+
+
+class _Block:
+    """What is known so far of some pictures; their pixels are kept only until there are many of them."""
+
+    def __init__(self, samples: int) -> None:
+        self.records, self.contents = np.zeros(samples, RECORD), bytearray()
+        self._shown: dict[int, np.ndarray] = {}
+        self._waiting = 0
+
+    def add(self, place: int, picture: Picture) -> None:
         try:
             data, pixels = _kept(picture)
         except ValueError as error:
-            records[place]["trouble"] = str(error).encode("ascii", "replace")
-            continue
+            self.records[place]["trouble"] = str(error).encode("ascii", "replace")
+            return
         height, width, channels = pixels.shape
-        shape = width, height, channels
         remade = isinstance(picture, bytes) and data is not picture
-        records[place] = (len(contents), len(data), *shape, remade, _hash(data), b"", _EMPTY)
-        contents += data
-        readable.append(place)
-        shown.append(pixels)
-    records["fingerprint"][readable] = fingerprints(shown)
-    return records, bytes(contents)
+        shape = width, height, channels, remade
+        self.records[place] = (len(self.contents), len(data), *shape, _hash(data), b"", _EMPTY)
+        self.contents += data
+        self._shown[place] = pixels
+        self._waiting += pixels.nbytes
+        if self._waiting > MOST_WAITING:
+            self.take_fingerprints()
+
+    def take_fingerprints(self) -> None:
+        """Puts those of the waiting pictures in their records, and lets go of the pixels."""
+        self.records["fingerprint"][list(self._shown)] = fingerprints(list(self._shown.values()))
+        self._shown.clear()
+        self._waiting = 0
 
 
 _EMPTY = np.zeros((), FINGERPRINT)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from fes.expressions import EXPRESSIONS
-from shards.catalogue import Counts, Shard, split_of_each
+from shards.catalogue import Counts, Shard, counts_of, split_of_each
 from shards.schema import NOBODY, SCHEMA, SPLITS, Finding
 
 ORIGINS_NOTE = (
@@ -17,25 +17,35 @@ ORIGINS_NOTE = (
 def report_of(
     source: str,
     facts: Mapping[str, int],
-    counts: Counts,
-    people: dict[str, dict[str, int]],
+    shards: Sequence[Shard],
+    places: np.ndarray,
     findings: Sequence[Finding],
 ) -> dict[str, object]:
     """The content of report.json; the same for the same source.
 
-    `counts` are the index's `splits`, `people` what `people_of` says.
+    `places` is an array of `PLACE`, a row per sample of the shards, in their order.
     """
+    counts = counts_of(shards, places)
     return {
         "schema": SCHEMA,
         "source": source,
         **facts,
-        "samples_kept": sum(split["samples"] for split in counts.values()),
+        "samples_kept": len(places),
         "splits": counts,
-        "people": people,
-        "warnings": class_warnings(counts),
+        "people": people_of(shards, places),
+        "warnings": [*class_warnings(counts), *people_warnings(shards, places)],
         "origins_note": ORIGINS_NOTE,
         "findings": [_told(finding) for finding in findings],
     }
+
+
+def people_warnings(shards: Sequence[Shard], places: np.ndarray) -> list[str]:
+    """A sentence for each two splits that share people: what is measured on one is not what is new to it."""
+    split_of = split_of_each(shards)
+    known = places["identity"] != NOBODY
+    of = [set(places["identity"][known & (split_of == number)].tolist()) for number in range(len(SPLITS))]
+    pairs = [(a, b) for a in range(len(SPLITS)) for b in range(a + 1, len(SPLITS)) if of[a] & of[b]]
+    return [f"people who stand in {SPLITS[a]} and in {SPLITS[b]}: {len(of[a] & of[b]):,}" for a, b in pairs]
 
 
 def people_of(shards: Sequence[Shard], places: np.ndarray) -> dict[str, dict[str, int]]:

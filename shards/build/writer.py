@@ -5,7 +5,9 @@ are not made again. What it needs for that lies in a folder `unfinished`, which 
 """
 
 import contextlib
-import re
+import fcntl
+import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -19,15 +21,16 @@ from fes.files import make_folder, write_file
 from fes.machine import cores
 from shards.build.archive import Plan, Work, write_shard
 from shards.build.curation import Curated, Dedup, curate
-from shards.build.gather import Gathered, gather
-from shards.build.report import people_of, report_of
+from shards.build.gather import Gathered, gather, is_begun, stamp_of, start_over_where_other
+from shards.build.report import report_of
 from shards.build.sizes import common_side, size_findings
-from shards.catalogue import Shard, counts_of, write_index
+from shards.catalogue import Shard, parse_index, write_index
 from shards.documents import to_text
 from shards.schema import (
     INDEX_NAME,
     PLACES_NAME,
     REPORT_NAME,
+    SHARD_NAME,
     SPLITS,
     Crop,
     Progress,
@@ -38,7 +41,7 @@ from shards.schema import (
 )
 from shards.workers import spread
 
-UNFINISHED_NAME = "unfinished"
+UNFINISHED_NAME, OWNED_NAME = "unfinished", "shards.json"
 Labeller = Callable[[Sequence[Sample], Gathered, Crop | None, Progress], Sequence[Sample]]
 """Gives classes to samples that have none; returns all samples."""
 Stages = Callable[[str], AbstractContextManager[Progress]]
@@ -83,6 +86,15 @@ def prepare(out: Path, *, overwrite: bool = False) -> None:
     make_folder(out)
 
 
+def refuse_other_tars(out: Path) -> None:
+    """Raises InputError where tars lie in the folder that no build has put there: it is not to touch them."""
+    others = sorted(path.name for path in out.glob("*.tar") if path.name not in _owned(out))
+    if others:
+        raise InputError(
+            f"{out} holds tars that no build has put there ({others[0]}): choose an empty folder as --out"
+        )
+
+
 @contextlib.contextmanager
 def untold(stage: str) -> Iterator[Progress]:
     """Tells nobody of a stage."""
@@ -106,21 +118,25 @@ def build(
     options = options or BuildOptions()
     options.check()
     prepare(out, overwrite=options.overwrite)
-    with _disk_trouble_told(out):
-        (out / INDEX_NAME).unlink(missing_ok=True)  # a folder without one is never taken for whole
-        with stages("reading") as progress:
-            gathered = gather(source, out / UNFINISHED_NAME, workers=options.workers, progress=progress)
+    refuse_other_tars(out)
+    work = out / UNFINISHED_NAME
+    with _alone_in(out), _disk_trouble_told(out):
+        owned = _owned(out)
+        start_over_where_other(work, stamp_of(source))
+        _own(out, owned)
+        with stages("reading what is left" if is_begun(work) else "reading") as progress:
+            gathered = gather(source, work, workers=options.workers, progress=progress)
         samples = source.samples
         if label is not None:
             with stages("labelling") as progress:
                 samples = label(samples, gathered, source.crop, progress)
         curated = _curated(source, samples, gathered, options)
         plans = plan_shards(source.name, samples, curated.kept, options)
-        _clear(source.name, out, {plan.name for plan in plans})
+        _clear(out, {plan.name for plan in plans})
         with stages("writing") as progress:
             written = list(_write_all(Work(samples, gathered, out), plans, options.workers, progress))
         index = _finish(source, out, gathered, curated, written)
-        shutil.rmtree(out / UNFINISHED_NAME)
+        shutil.rmtree(work, ignore_errors=True)
     return index
 
 
@@ -131,6 +147,7 @@ def _curated(source: Source, samples: Sequence[Sample], gathered: Gathered, opti
         gathered.records["fingerprint"],
         dedup=options.dedup,
         no_leak=options.no_leak,
+        what=source.unit,
     )
     if not len(curated.kept):
         found = [*source.findings, *curated.findings]
@@ -190,7 +207,7 @@ def _finish(
     origins = [source.samples[at].origin for at in curated.kept.tolist()]
     findings = [*source.findings, *curated.findings, *size_findings(kept, origins, source.crop, side)]
     facts = source.facts | curated.facts | {"pictures_remade_as_png": int(kept["remade"].sum())}
-    report = report_of(source.name, facts, counts_of(shards, places), people_of(shards, places), findings)
+    report = report_of(source.name, facts, shards, places, findings)
     write_file(out / REPORT_NAME, to_text(report).encode())
     return write_index(
         out,
@@ -203,14 +220,41 @@ def _finish(
     )
 
 
-def _clear(source_name: str, out: Path, planned: set[str]) -> None:
-    """Takes away what an earlier build left there, but not the shards that are going to be needed."""
-    for stale in (REPORT_NAME, PLACES_NAME):
-        (out / stale).unlink(missing_ok=True)
-    ours = re.compile(rf"\.?[a-z0-9]+-({'|'.join(SPLITS)})-\d{{6}}\.tar(\.partial)?")
-    for path in list(out.iterdir()):
-        if ours.fullmatch(path.name) and path.name not in planned:
-            path.unlink()
+def _owned(out: Path) -> set[str]:
+    """The names of the shards that a build before this one has put into the folder, finished or not."""
+    with contextlib.suppress(OSError, ValueError):
+        return set(json.loads((out / UNFINISHED_NAME / OWNED_NAME).read_bytes()))
+    with contextlib.suppress(OSError, InputError):
+        shards = parse_index((out / INDEX_NAME).read_bytes(), str(out)).shards
+        return {shard.name for shard in shards if SHARD_NAME.fullmatch(shard.name)}
+    return set()
+
+
+def _own(out: Path, names: set[str]) -> None:
+    write_file(out / UNFINISHED_NAME / OWNED_NAME, json.dumps(sorted(names)).encode())
+
+
+def _clear(out: Path, planned: set[str]) -> None:
+    """Takes away what an earlier build left there, index first, but not the shards that are planned."""
+    owned = _owned(out)
+    _own(out, owned | planned)
+    for name in (INDEX_NAME, REPORT_NAME, PLACES_NAME, *(owned - planned)):
+        (out / name).unlink(missing_ok=True)
+    for name in owned | planned:
+        (out / f".{name}.partial").unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _alone_in(out: Path) -> Iterator[None]:
+    """Holds a lock on the folder, which the system takes back from a process that ends in whatever way."""
+    folder = os.open(out, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise InputError(f"another build is writing to {out}: wait for it or choose another --out") from None
+    finally:
+        os.close(folder)
 
 
 @contextlib.contextmanager

@@ -15,12 +15,10 @@ import numpy as np
 from PIL import Image
 
 from shards.checks.walk import (
-    BLOCK,
     OUR_NAME,
     Person,
     Walked,
     details_told,
-    header_at,
     header_trouble,
     members_told,
     person_told,
@@ -30,7 +28,7 @@ from shards.checks.walk import (
 from shards.documents import printable
 from shards.pictures import FORMATS, PLAIN, decode_picture, suffix_of
 from shards.schema import NOBODY, PLACE, sample_key
-from shards.tar_members import Member
+from shards.tar_members import BLOCK, Member, header_at
 
 MOST_TOLD = 50
 """Faults of one shard that are told; of the others only their number is."""
@@ -217,7 +215,7 @@ def _check_foreign(terms: Terms, part: Part, file: BinaryIO) -> Checked:
             offset, size = int(row[f"{kind}_offset"]), int(row[f"{kind}_size"])
             if kind == "details" and not size:
                 continue
-            header = header_at(file, offset - BLOCK)
+            header = header_at(file.fileno(), offset - BLOCK)
             name = f"sample {number}" if header is None else printable(header.name)
             wanted.append((number, kind, Member(name, offset, size)))
             if header is None or header.size != size:

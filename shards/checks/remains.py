@@ -14,9 +14,8 @@ from shards.checks.check import Part
 from shards.checks.verify import crop_fits, is_own, parts_of, read_places, strays
 from shards.foreign.indexing import SOURCE as FOREIGN
 from shards.index import Folder, ShardIndex
-from shards.schema import INDEX_NAME, PLACES_NAME, SCHEMA, SPLITS, Crop
+from shards.schema import INDEX_NAME, PLACES_NAME, SCHEMA, SHARD_NAME, SPLITS, Crop
 
-OUR_SHARD = re.compile(rf"([a-z0-9]+)-({'|'.join(SPLITS)})-\d{{6,}}\.tar")
 OUR_SCHEMA = re.compile(r"fes-shards-\d+")
 CROPPED = ("celeba",)
 """Sources whose pictures are read in part."""
@@ -102,9 +101,9 @@ def _without_index(folder: Path, error: InputError) -> Remains:
             f"{folder} holds a build that was interrupted: run the same `fes-shards build` again, it goes on "
             "where it was"
         )
-    shards = {path.name: OUR_SHARD.fullmatch(path.name) for path in folder.glob("*.tar")}
+    shards = {path.name: SHARD_NAME.fullmatch(path.name) for path in folder.glob("*.tar")}
     shards = {name: match for name, match in sorted(shards.items()) if match}
-    sources = sorted({match[1] for match in shards.values()})
+    sources = sorted({match["source"] for match in shards.values()})
     if not shards:
         raise error
     if len(sources) > 1:
@@ -112,7 +111,9 @@ def _without_index(folder: Path, error: InputError) -> Remains:
             f"{folder} holds shards of several data sets ({', '.join(sources)}) and no index that tells "
             "which belong there: move those that do not to another folder"
         )
-    parts = [Part(name, split) for split in SPLITS for name, match in shards.items() if match[2] == split]
+    parts = [
+        Part(name, split) for split in SPLITS for name, match in shards.items() if match["split"] == split
+    ]
     remains = Remains(sources[0], _crop_of(document), parts)
     remains.found.append(f"{INDEX_NAME} was missing or damaged: {READ}")
     if remains.crop is None and document.get("crop", remains.source in CROPPED) not in (None, False):
@@ -130,11 +131,13 @@ def _not_ours(folder: Path) -> InputError:
 def _source_of(catalogue: Catalogue) -> str | None:
     """The source, as the names of all shards tell it; None where they tell no single one."""
     names = [str(shard.name) for shard in catalogue.shards]
-    matches = [OUR_SHARD.fullmatch(name) for name in names]
+    matches = [SHARD_NAME.fullmatch(name) for name in names]
     if not all(matches) or len({*names}) < len(names):
         return None
-    sources = {match[1] for match in matches}
-    in_place = all(match[2] == shard.split for match, shard in zip(matches, catalogue.shards, strict=True))
+    sources = {match["source"] for match in matches}
+    in_place = all(
+        match["split"] == shard.split for match, shard in zip(matches, catalogue.shards, strict=True)
+    )
     return sources.pop() if in_place and len(sources) == 1 else None
 
 

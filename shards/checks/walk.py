@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,9 +23,8 @@ from shards.schema import (
     SPLITS,
     sample_key,
 )
-from shards.tar_members import Member, members_of
+from shards.tar_members import BLOCK, Member, header_at, members_of, only_zeros
 
-BLOCK = tarfile.BLOCKSIZE
 LABELS = frozenset((UNLABELLED, *range(len(EXPRESSIONS))))
 OUR_NAME = re.compile(rf"([0-{len(SPLITS) - 1}]\d{{8}})\.({'|'.join((LABEL, DETAILS, *IMAGES))})", re.ASCII)
 FIELDS = {DETAILS: "details"} | dict.fromkeys(IMAGES, "image")
@@ -40,7 +38,10 @@ Person = int | str | None
 
 @dataclass(frozen=True)
 class Walked:
-    """What a walk through a shard meets: members, and `holes`, bytes from a start to an end that are none."""
+    """What a walk through a shard meets: members, and `holes`, bytes from a start to an end that are none.
+
+    Links, folders and members that are cut short are holes too, for no shard of ours has any.
+    """
 
     size: int
     members: list[Member]
@@ -70,7 +71,7 @@ def walk(file: BinaryIO) -> Walked:
         if member.offset - BLOCK > at:
             holes.append((at, member.offset - BLOCK))
         at = end_of(member)
-    if at < size and not _only_zeros(file, at):
+    if at < size and not only_zeros(file, at):
         holes.append((at, size))
     return Walked(size, members, holes)
 
@@ -165,29 +166,13 @@ def person_told(content: bytes) -> Person:
     return person if isinstance(person, str) else None
 
 
-def header_at(file: BinaryIO, offset: int) -> tarfile.TarInfo | None:
-    """The header at a byte of a tar; None where there is none."""
-    if not 0 <= offset < 2**63 - BLOCK:
-        return None
-    try:
-        block = os.pread(file.fileno(), BLOCK, offset)
-        return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-    except tarfile.HeaderError:
-        return None
-
-
 def header_trouble(file: BinaryIO, member: Member) -> str | None:
     """What the header of a member holds that none of ours does; None where it is as it should be."""
     header = os.pread(file.fileno(), BLOCK, member.offset - BLOCK)
     if all(header[part] == TEMPLATE[part] for part in FIXED):
         return None
-    told = header_at(file, member.offset - BLOCK)
+    told = header_at(file.fileno(), member.offset - BLOCK)
     if told is not None and (told.uname, told.gname, told.uid, told.gid) != (OWNER, OWNER, 0, 0):
         owners = f"{printable(told.uname)!r} ({told.uid}) and {printable(told.gname)!r} ({told.gid})"
         return f"the header names the owners {owners}"
     return "the header holds what no header of our shards does (a time, rights or a link)"
-
-
-def _only_zeros(file: BinaryIO, start: int) -> bool:
-    file.seek(start)
-    return all(not block.strip(b"\0") for block in iter(lambda: file.read(2**20), b""))

@@ -11,10 +11,10 @@ from fes.errors import InputError, nearest
 from fes.expressions import EXPRESSIONS, expression_label
 from fes.files import write_file
 from fes.machine import cores
-from shards.build.report import people_of, report_of
+from shards.build.report import report_of
 from shards.build.sizes import common_side
 from shards.build.writer import prepare
-from shards.catalogue import Shard, counts_of, write_index
+from shards.catalogue import Shard, write_index
 from shards.documents import to_text
 from shards.foreign.files import find_tars, splits_of
 from shards.foreign.tar import (
@@ -27,8 +27,7 @@ from shards.foreign.tar import (
     Tar,
     index_one,
 )
-from shards.schema import INDEX_NAME, NOBODY, REPORT_NAME, SPLITS, Finding, Progress, no_progress
-from shards.sources.layout import DROP
+from shards.schema import DROP, INDEX_NAME, NOBODY, REPORT_NAME, SPLITS, Finding, Progress, no_progress
 from shards.workers import spread
 
 SOURCE = "webdataset"
@@ -66,14 +65,14 @@ def index_shards(
         progress: is called with the bytes of the tars read and in all.
 
     Raises:
-        InputError: a tar is missing or compressed, its split cannot be told, the options make no sense,
-            no sample can be used, or `out` cannot be written.
+        InputError: a tar is missing or compressed, its path cannot be printed or its split not be told, the
+            options make no sense, no sample can be used, or `out` cannot be written.
     """
     meaning = Meaning(label_field, identity_field, tuple(map(_label_of_number, numbers)))
     files = find_tars(tars)
     split_of = splits_of(files.tars, splits or {})
+    names = _names(files.tars, out)
     prepare(out, overwrite=overwrite)
-    names = {path: os.path.relpath(path, out.resolve()).replace(os.sep, "/") for path in files.tars}
     paths = sorted(files.tars, key=lambda path: (SPLITS.index(split_of[path]), names[path]))
     found = dict(zip(paths, _read(meaning, paths, workers or cores(), progress), strict=True))
     findings = _findings({names[path]: tar for path, tar in found.items()}, files.packed)
@@ -83,6 +82,18 @@ def index_shards(
         Shard(names[path], split_of[path], len(tar.rows), tar.bytes, tar.sha256) for path, tar in used.items()
     ]
     return _write(out, shards, list(used.values()), findings, {"tars": len(found)})
+
+
+def _names(tars: Sequence[Path], out: Path) -> dict[Path, str]:
+    """The names of the tars in the index, which are the ways to them from its folder."""
+    names = {path: os.path.relpath(path, out.resolve()).replace(os.sep, "/") for path in tars}
+    for name in names.values():
+        if not name.isprintable():
+            raise InputError(
+                f"the path {name!a} has characters that cannot be printed, which no index can name: "
+                "rename that file or its folder"
+            )
+    return names
 
 
 def _label_of_number(name: str) -> int | None:
@@ -143,7 +154,7 @@ def _write(
     places = np.concatenate([tar.places for tar in tars])
     places["identity"] = _identities([person for tar in tars for person in tar.people])
     sizes = np.array([size for tar in tars for size in tar.sizes])
-    report = report_of(SOURCE, facts, counts_of(shards, places), people_of(shards, places), findings)
+    report = report_of(SOURCE, facts, shards, places, findings)
     (out / INDEX_NAME).unlink(missing_ok=True)  # an index of earlier, which the new places would not fit
     write_file(out / REPORT_NAME, to_text(report).encode())
     return write_index(

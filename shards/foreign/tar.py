@@ -16,9 +16,8 @@ from fes.errors import InputError
 from fes.expressions import EXPRESSIONS, UNLABELLED, expression_label
 from shards.build.archive import sha256_of
 from shards.documents import printable
-from shards.pictures import normalised
+from shards.pictures import LARGEST, PICTURE_SUFFIXES, normalised
 from shards.schema import DETAILS, LABEL, NOBODY, PLACE, UNLABELLED_NAME
-from shards.sources.files_in import LARGEST, PICTURE_SUFFIXES
 from shards.tar_members import GAP, NO_END, Member, members_of
 
 NO_ENDING = "member whose name has no ending"

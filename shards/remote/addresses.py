@@ -7,6 +7,7 @@ from fes.errors import InputError
 
 PIPE = "pipe:"
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|(file|pipe):")
+_PROGRAM = re.compile(r"[A-Za-z0-9_./+-]{1,80}")
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}")
 
 
@@ -61,8 +62,15 @@ def address(base: str, name: str) -> str:
     return f"{path.rstrip('/')}/{name}{mark}{query}"
 
 
-def shown(where: str) -> str:
-    """An address as a message may show it: without a password and without what follows a `?`."""
+def shown(where: str, name: str | None = None) -> str:
+    """An address, or that of a file in it, as a message may show it and a file may keep it.
+
+    It has no password, nothing of what follows a `?`, and of a command only the program: what it is called
+    with may be as secret.
+    """
     if where.startswith(PIPE):
-        return where
+        program = _PROGRAM.fullmatch((where.removeprefix(PIPE).split() or [""])[0])
+        command = f"{PIPE}{program[0]} ..." if program else f"{PIPE}..."
+        return command if name is None else f"'{name}' by {command}"
+    where = where if name is None else address(where, name)
     return re.sub(r"^([^/]*//)[^/@]*@", r"\1", where.partition("?")[0])

@@ -87,6 +87,21 @@ class Cache:
         except OSError as error:
             raise self._told(error) from None
 
+    def forget(self, shard: Wanted, descriptor: int) -> None:
+        """Removes the file, if it is still the one that this descriptor reads.
+
+        Raises:
+            InputError: the folder cannot be written.
+        """
+        try:
+            with _locked(self.folder / LOCK_NAME):
+                if _is_at(descriptor, self._path(shard)):
+                    self._path(shard).unlink()
+        except FileNotFoundError:  # the folder was removed
+            return
+        except OSError as error:
+            raise self._told(error) from None
+
     def _make_locked(
         self, shard: Wanted, part: Path, file: int, fill: Callable[[int], None], keep: Collection[str]
     ) -> int | None:

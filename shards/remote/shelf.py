@@ -57,6 +57,10 @@ class CachedShards:
         self._cache = Cache(cache, limit_bytes)
         self._patience, self._attempts, self._pause = patience, attempts, pause
         self._plans: dict[int, _Plan] = {}
+        self.remedy = (
+            "what lies there is no better, or its copy here would be: build the data set there again, or "
+            "copy it there again"
+        )
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_plans": {}}
@@ -97,6 +101,14 @@ class CachedShards:
         """
         self._plan.replace(Wanted(*shard) for shard in shards)
 
+    def forget(self, shard: tuple[str, int, str], descriptor: int) -> bool:
+        """Removes a copy that is no longer what was fetched, unless another has taken its place already.
+
+        Returns True: the next `open` gives a verified copy.
+        """
+        self._cache.forget(Wanted(*shard), descriptor)
+        return True
+
     @property
     def _plan(self) -> "_Plan":
         # A forked process has the plan but not the threads, and maybe a lock that nobody will release.
@@ -118,7 +130,7 @@ class CachedShards:
         return self._cache.obtain(shard, fill, self._plan.window())
 
     def _attempt(self, name: str, receive: Callable[[Iterator[bytes]], Result]) -> Result:
-        where, reason = address(self.base, name), ""
+        where, told, reason = address(self.base, name), shown(self.base, name), ""
         for attempt in range(self._attempts):
             if attempt:
                 time.sleep(self._pause * 2 ** (attempt - 1))
@@ -129,10 +141,10 @@ class CachedShards:
                 reason = str(error)
             except Refused as error:
                 raise InputError(
-                    f"cannot fetch {shown(where)}: {error}; check the address and the right to read it"
+                    f"cannot fetch {told}: {error}; check the address and the right to read it"
                 ) from None
         raise InputError(
-            f"cannot fetch {shown(where)}: tried {self._attempts} times, and the last time {reason}; "
+            f"cannot fetch {told}: tried {self._attempts} times, and the last time {reason}; "
             f"check the connection and that the data set there is whole, then start again"
         )
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from fes.errors import InputError
 from fes.expressions import UNLABELLED
 from shards.documents import printable
+from shards.pictures import PICTURE_SUFFIXES
 from shards.schema import NOBODY, Crop, Finding, Picture, Progress, Sample, Unreadable, no_progress
 from shards.sources.celeba_lists import USUAL_NAMES, Key, Kind, PictureList, Told, listed_as, read_list
 from shards.sources.compressed import BYTE_ORDER_MARK, open_csv
-from shards.sources.files_in import PICTURE_SUFFIXES, FilesIn, files_in, suffix_of_name
+from shards.sources.files_in import FilesIn, files_in, suffix_of_name
 from shards.sources.parquet import ParquetFiles, read_told
 
 WIDTH, HEIGHT = 178, 218
@@ -47,6 +48,7 @@ class CelebaSource:
     crop: Crop
     stamp: str
     name: str = "celeba"
+    unit: str = "files"
 
     def read(self, positions: Sequence[int]) -> list[Picture]:
         """The bytes of the files of `samples` at these positions; `Unreadable` where one is gone."""

@@ -139,7 +139,7 @@ def _peek(stream: BinaryIO, size: int) -> bytes:
 
 def _open_tar(stream: BinaryIO, path: Path, preferred: Sequence[str]) -> _Content:
     places = {}
-    for name, offset, size in _tar_members(stream):
+    for name, offset, size in _stream_members(stream):
         places[name] = offset, size
         if _usable(name, (".csv",)) and _stem(name) == preferred[0]:
             break  # nothing behind it is preferred to it, and to look there is to unpack everything twice
@@ -149,7 +149,7 @@ def _open_tar(stream: BinaryIO, path: Path, preferred: Sequence[str]) -> _Conten
     return _Content(name, stream, size)
 
 
-def _tar_members(stream: BinaryIO) -> Iterator[tuple[str, int, int]]:
+def _stream_members(stream: BinaryIO) -> Iterator[tuple[str, int, int]]:
     """The name of every file in a tar, where its bytes begin, and how many they are.
 
     Not with the tarfile module: that reads headers of any size into memory, runs in circles where a size

@@ -67,6 +67,7 @@ class DrawnSource:
     stamp: str
     name: str = "drawn"
     crop: Crop | None = None
+    unit: str = "pictures"
     findings: list[Finding] = field(default_factory=list)
 
     def read(self, positions: Sequence[int]) -> list[Picture]:

@@ -15,6 +15,8 @@ from shards.sources.pixels import parse_pixels
 RESOLUTION = 48
 PIXELS = RESOLUTION * RESOLUTION
 PARSED_TOGETHER = 32
+LONGEST = 8 * PIXELS
+"""The most bytes of a text of pixels, which are all kept: twice what three digits and a blank take."""
 LABELS = {str(label).encode(): label for label in range(len(EXPRESSIONS))}
 FILES = ("fer2013", "icml_face_data", "train")
 """The names of the csv in an archive or a folder that holds several, the fullest first."""
@@ -22,6 +24,7 @@ FILES = ("fer2013", "icml_face_data", "train")
 NO_ROW = "fewer columns than the header, or a line too long to be a row"
 UNKNOWN_LABEL = f"emotion other than 0..{len(EXPRESSIONS) - 1}"
 UNKNOWN_USAGE = "Usage other than Training, PublicTest, PrivateTest"
+TOO_LONG = "pixels of more text than such a picture can have"
 NO_LABELS = "row without a label (the csv has no column emotion)"
 NO_USAGES = "row without a split (the csv has no column Usage)"
 ADVICE = "give fer2013.csv, icml_face_data.csv, train.csv or test.csv of FER2013"
@@ -38,6 +41,7 @@ class Fer2013Source:
     stamp: str
     name: str = "fer2013"
     crop: Crop | None = None
+    unit: str = "rows"
 
     def read(self, positions: Sequence[int]) -> list[Picture]:
         """The pictures of `samples` at these positions, each uint8 [RESOLUTION, RESOLUTION, 1]."""
@@ -129,9 +133,11 @@ class _Table:
             self.rejected[UNKNOWN_LABEL].append(self.rows)
         elif split is None:
             self.rejected[UNKNOWN_USAGE].append(self.rows)
+        elif len(text := fields[self.columns.pixels].strip()) > LONGEST:
+            self.rejected[TOO_LONG].append(self.rows)
         else:
             self.samples.append(Sample(split, label, self.rows, {"row": self.rows}))
-            self.texts.append(fields[self.columns.pixels].strip())
+            self.texts.append(text)
 
     def _label(self, fields: list[bytes]) -> int | None:
         place = self.columns.emotion

@@ -10,7 +10,7 @@ from typing import Literal
 
 from fes.errors import InputError, nearest
 from fes.expressions import EXPRESSIONS, UNLABELLED
-from shards.schema import UNLABELLED_NAME, Finding, Sample
+from shards.schema import DROP, UNLABELLED_NAME, Finding, Sample
 from shards.sources.compressed import open_csv
 
 USAGES = {b"Training": "train", b"PublicTest": "valid", b"PrivateTest": "test"}
@@ -34,7 +34,7 @@ NO_FACE = "FER+ majority for not a face"
 CONTEMPTUOUS = "FER+ majority for contempt"
 UNSURE = "no FER+ majority, or one for unknown"
 
-DROP, KEEP = "drop", "fer2013"
+KEEP = "fer2013"
 ACTIONS = {DROP: "dropped", UNLABELLED_NAME: "kept unlabelled", KEEP: "kept with the label of FER2013"}
 
 

@@ -1,6 +1,7 @@
 """The files of a folder, or of a zip of one, by their names in it."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import stat
@@ -11,17 +12,17 @@ from functools import lru_cache
 from pathlib import Path
 
 from fes.errors import InputError
+from shards.pictures import LARGEST
 from shards.schema import Unreadable
 
-PICTURE_SUFFIXES = frozenset(
+CLUTTER = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
+OF_ONE_FILE = frozenset(
     (
-        *("jpg", "jpeg", "jpe", "jfif", "png", "bmp", "dib", "gif", "tif", "tiff", "webp", "avif", "jp2"),
-        *("pgm", "ppm", "pbm", "pnm"),
+        *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM),
+        *(errno.ELOOP, errno.ENAMETOOLONG),
     )
 )
-CLUTTER = frozenset({"__macosx", "thumbs.db", "desktop.ini"})
-LARGEST = 2**28
-"""The most bytes that a picture's file may have: memory is no place for what is larger."""
+"""What the system says of a file that cannot be read whenever it is tried."""
 
 MISSING = Unreadable("file that cannot be read: missing, no regular file, or not for you to read")
 TOO_LARGE = Unreadable(f"file of more than {LARGEST // 2**20} MiB")
@@ -49,10 +50,29 @@ class FilesIn:
     zipped: bool
 
     def read(self, names: Sequence[str]) -> list[bytes | Unreadable]:
-        """The contents of some of the files, in the order asked for."""
+        """The contents of some of the files, in the order asked for; `Unreadable` where one is no good.
+
+        Raises InputError where the trouble may be gone the next time: too many open files, a disk that
+        fails, a zip that is not there any more.
+        """
         if self.zipped:
             return [_unzipped(self, name) for name in names]
         return [_content(self.path / name) for name in names]
+
+
+def unread(path: Path, error: OSError | MemoryError) -> InputError:
+    """Tells of trouble that says nothing of what is in the file, and so must cost no picture."""
+    code = getattr(error, "errno", None)
+    trouble = os.strerror(code) if code else "there is not enough memory"
+    return InputError(
+        f"cannot read {path} ({trouble}): run the same command again, which goes on where it was; if it "
+        "stays so, see to the disk or the memory, or take that file away"
+    )
+
+
+def tells_of_damage(error: OSError) -> bool:
+    """Whether it is raised for what is in an archive: by a library, or for a place that cannot be."""
+    return error.errno in (None, errno.EINVAL)
 
 
 def files_in(path: Path) -> FilesIn:
@@ -125,8 +145,12 @@ def _content(path: Path) -> bytes | Unreadable:
         if not stat.S_ISREG(known.st_mode):  # reading a pipe would wait for ever
             return MISSING
         return TOO_LARGE if known.st_size > LARGEST else path.read_bytes()
-    except OSError:
-        return MISSING
+    except OSError as error:
+        if error.errno in OF_ONE_FILE:
+            return MISSING
+        raise unread(path, error) from error
+    except MemoryError as error:
+        raise unread(path, error) from error
 
 
 def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
@@ -143,7 +167,14 @@ def _unzipped(files: FilesIn, name: str) -> bytes | Unreadable:
         info = members.get(name)
         if info is None:
             return MISSING
-        return TOO_LARGE if info.file_size > LARGEST else archive.read(info)
+        # A damaged size of what is packed would have as much memory taken.
+        return TOO_LARGE if max(info.file_size, info.compress_size) > LARGEST else archive.read(info)
+    except MemoryError as error:
+        raise unread(files.path, error) from error
+    except OSError as error:
+        if tells_of_damage(error):
+            return DAMAGED
+        raise unread(files.path, error) from error
     except Exception:  # zipfile meets damage with a dozen kinds of exception
         return DAMAGED
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from fes.errors import InputError
 from fes.expressions import EXPRESSIONS
 from shards.documents import printable
+from shards.pictures import PICTURE_SUFFIXES
 from shards.schema import NOBODY, Crop, Finding, Picture, Progress, Sample, no_progress
-from shards.sources.files_in import PICTURE_SUFFIXES, FilesIn, files_in, suffix_of_name
+from shards.sources.files_in import FilesIn, files_in, suffix_of_name
 from shards.sources.layout import REFUSE, Placed, arrange, class_names
 from shards.sources.splits import Shares
 
@@ -33,6 +34,7 @@ class FolderSource:
     facts: dict[str, int]
     name: str = "folder"
     crop: Crop | None = None
+    unit: str = "files"
 
     @property
     def stamp(self) -> str:

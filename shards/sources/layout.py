@@ -6,12 +6,12 @@ from pathlib import Path
 
 from fes.errors import InputError, nearest
 from fes.expressions import EXPRESSIONS, UNLABELLED, expression_label
-from shards.schema import UNLABELLED_NAME
+from shards.schema import DROP, UNLABELLED_NAME
 from shards.sources.splits import split_named
 
 CONTEMPT = ("contempt", "contemptuous")
 UNLABELLED_NAMES = (UNLABELLED_NAME, "unlabeled")
-REFUSE, DROP = "refuse", "drop"
+REFUSE = "refuse"
 
 Classes = Mapping[str, int | None]
 """The labels of folders whose names, in lower case, do not tell them; None stands for those to drop."""

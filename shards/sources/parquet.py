@@ -14,6 +14,7 @@ from fes.errors import InputError
 from shards.documents import printable
 from shards.schema import Picture, Unreadable
 from shards.sources.celeba_lists import Told
+from shards.sources.files_in import tells_of_damage, unread
 from shards.sources.splits import split_named
 
 if TYPE_CHECKING:
@@ -43,15 +44,22 @@ class ParquetFiles:
         """The bytes of the pictures in these rows, each the number of a file and that of a row in it.
 
         Neighbours come fast: they lie in one group of rows.
+        Raises InputError where the trouble may be gone the next time, like `FilesIn.read`.
         """
         return [self._picture(*row) for row in rows]
 
     def _picture(self, file: int, row: int) -> Picture:
+        path, stamp = self.paths[file], self.stamps[file]
         try:
-            path, stamp = self.paths[file], self.stamps[file]
             starts = _group_starts(path, stamp)
             group = bisect.bisect_right(starts, row) - 1
             content = _group(path, stamp, self.columns[file], group)[row - starts[group]].as_py()
+        except MemoryError as error:
+            raise unread(path, error) from error
+        except OSError as error:
+            if tells_of_damage(error):
+                return DAMAGED
+            raise unread(path, error) from error
         except Exception:  # pyarrow meets damage with a dozen kinds of exception
             return DAMAGED
         return NO_BYTES if content is None else content
@@ -73,11 +81,10 @@ def read_told(path: Path, number: int) -> tuple[str, list[Told]]:
         with pyarrow.parquet.ParquetFile(path) as file:
             columns = _columns(file.schema_arrow, pyarrow.types)
             table = file.read(columns.facts, use_threads=False).flatten() if columns else None
+    except OSError as error:
+        raise (_damaged(path, error) if tells_of_damage(error) else unread(path, error)) from error
     except Exception as error:  # pyarrow meets damage with a dozen kinds of exception
-        told = ascii(str(error))[1:-1][:100]
-        raise InputError(
-            f"cannot read {path} ({told}): it is cut short or damaged, fetch it again"
-        ) from error
+        raise _damaged(path, error) from error
     if table is None:
         raise InputError(f"{path} has no column with the bytes of pictures: give the parquet files of CelebA")
     split = next(filter(None, map(split_named, (*re.split(r"\W|_", path.stem), path.parent.name))), None)
@@ -86,6 +93,11 @@ def read_told(path: Path, number: int) -> tuple[str, list[Told]]:
         Told((number, row), name or f"{path.name} row {row + 1}", *rest, split)
         for row, (name, *rest) in enumerate(told)
     ]
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    told = ascii(str(error))[1:-1][:100]
+    return InputError(f"cannot read {path} ({told}): it is cut short or damaged, fetch it again")
 
 
 @dataclass(frozen=True)

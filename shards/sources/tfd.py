@@ -47,6 +47,7 @@ class TfdSource:
     stamp: str
     name: str = "tfd"
     crop: Crop | None = None
+    unit: str = "rows"
     pictures: np.ndarray | FileArray | None = field(default=None, repr=False)
 
     def read(self, positions: Sequence[int]) -> list[Picture]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fes.errors import InputError
+from fes.errors import DamagedSample
 
 
 class Numbers:
@@ -36,7 +36,7 @@ class Broken(Numbers):
 
     def image(self, position: int) -> np.ndarray:
         if position in self.bad:
-            raise InputError(f"shard-3.tar: member {position}.png is damaged: build it again")
+            raise DamagedSample(f"shard-3.tar: member {position}.png is damaged: build it again")
         return super().image(position)
 
 

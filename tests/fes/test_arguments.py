@@ -109,6 +109,31 @@ def test_help_shows_what_every_setting_means(capsys):
         assert meaning in shown
 
 
+@pytest.mark.parametrize("data", ["pipe:touch ran; cat {}", "a:0.5,pipe:touch ran; cat {}"])
+def test_a_command_is_not_taken_from_a_file(tmp_path, monkeypatch, data):
+    monkeypatch.chdir(tmp_path)
+    Path("run.yaml").write_text(yaml.safe_dump({"data": data, "run": "r"}))
+    for more in ([], ["--dry-run"]):
+        with pytest.raises(InputError, match=r"^run.yaml: data holds a command .* by --data") as caught:
+            parse(["--config", "run.yaml", *more])
+        assert "\n" not in str(caught.value)
+    for flag in (["--data", data], [f"--data={data}"]):
+        assert parse(["--config", "run.yaml", *flag])[0].data == data
+
+
+def test_a_file_may_hold_a_command_that_the_command_line_replaces(tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text("data: 'pipe:cat {}'\nrun: r")
+    assert parse(["--config", str(file), "--data", "d"])[0].data == "d"
+
+
+def test_a_command_is_not_kept(drawn_mixture):
+    index = copy.copy(drawn_mixture.sets[0])
+    index.place = shown("pipe:curl -H 'token: secret' https://host/{}")
+    asked = Config("pipe:curl -H 'token: secret' https://host/{}", Path("r"))
+    assert resolve(asked, Mixture([index])).data == "pipe:curl ..."
+
+
 def test_an_open_shape_is_that_of_the_data(drawn_folder, drawn_mixture):
     config = resolve(Config(data=str(drawn_folder), run=Path("r")), drawn_mixture)
     assert (config.model.resolution, config.model.channels) == (48, 1)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from fes.cli import main
-from fes.judge import load_judge
+from fes.judge import JudgeConfig, load_judge, save_judge
 from fes.synthesizer import Synthesizer
 from shards.build.writer import BuildOptions, build
 from shards.sources.drawn import DrawnOptions, draw
@@ -108,11 +108,24 @@ def test_a_judge_of_several_sets_reads_the_shape_that_is_asked_for(
     judge, data = tmp_path / "judge.safetensors", f"{drawn_folder},{unlabelled_folder}:0.1"
     shape = ["--resolution", "64", "--channels", "3"]
     main(["judge", "train", "--data", data, *shape, "--out", str(judge), "--kimg", "0.032", "--batch", "16"])
-    assert capsys.readouterr().out.strip().endswith(" of 49 held-out pictures")
+    assert capsys.readouterr().out.strip().endswith(" of 42 labelled held-out pictures")
     made = load_judge(judge)
     assert (made.resolution, made.channels) == (64, 3)
     main(["judge", "test", "--judge", str(judge), "--data", str(drawn_folder)])
-    assert capsys.readouterr().out.strip().endswith(" of 42 pictures")
+    assert capsys.readouterr().out.strip().endswith(" of 42 labelled pictures")
+
+
+def test_a_judge_is_not_tested_on_pictures_without_labels(
+    drawn_folder, unlabelled_folder, drawn_judge, tmp_path, capsys
+):
+    told = "the held-out pictures have no labels"
+    train = ["judge", "train", "--data", unlabelled_folder, "--out", tmp_path / "new"]
+    assert told in sentence(capsys, *train)
+    save_judge(tmp_path / "judge", drawn_judge, JudgeConfig(), 0.9, "data")
+    assert told in sentence(
+        capsys, "judge", "test", "--judge", tmp_path / "judge", "--data", unlabelled_folder
+    )
+    assert [each.name for each in tmp_path.iterdir()] == ["judge"]
 
 
 def test_a_judge_that_cannot_be_tested_is_told_before_it_is_trained(tmp_path, capsys):

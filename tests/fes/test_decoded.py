@@ -1,8 +1,11 @@
 """The cache of decoded pictures: the same pictures, made once, whole or not at all."""
 
 import json
+import os
 import pickle
 import re
+import socket
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +67,27 @@ def test_the_cache_is_written_once_and_again_where_it_is_cut_short(drawn_index, 
     path.write_bytes(content[:-1])
     decode_to(path, valid, SHAPE)
     assert path.read_bytes() == content
+
+
+def test_what_a_killed_process_left_is_removed_and_what_others_write_is_not(drawn_index, tmp_path):
+    valid, path, host = drawn_index.split("valid"), tmp_path / "valid.uint8", socket.gethostname()
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    kept = [
+        f"{path.name}.{host}.{os.getppid()}",
+        f"{path.name}.elsewhere.{ended.pid}",
+        f"{path.name}.{host}.x",
+    ]
+    for name in (*kept, f"{path.name}.{host}.{ended.pid}", f"{path.name}.{host}.{10**30}"):
+        (tmp_path / name).write_bytes(b"half")
+    decode_to(path, valid, SHAPE)
+    assert names(tmp_path) == sorted([path.name, *kept])
+
+
+def test_the_name_of_what_is_being_written_tells_the_machine(tmp_path):
+    seen = []
+    decode_to(tmp_path / "c", Numbers([9]), NUMBER, progress=lambda *_: seen.extend(names(tmp_path)))
+    assert seen == [f"c.{socket.gethostname()}.{os.getpid()}"]
 
 
 def test_a_mapped_cache_travels_without_its_pixels(drawn_index, tmp_path):

@@ -132,17 +132,47 @@ def test_samples_that_any_rank_skips_are_counted_together_and_end_the_run_on_all
 ) -> None:
     shutil.copytree(drawn_folder, tmp_path / "data")
     train = ShardIndex.load(tmp_path / "data").split("train")
-    with (tmp_path / "data" / train.shards[0].name).open("r+b") as shard:
-        shard.seek(int(train.places[0]["image_offset"]))
-        shard.write(b"damage")
+    for number in (0, 1):
+        with (tmp_path / "data" / train.shards[number].name).open("r+b") as shard:
+            shard.seek(int(train.places[train.shard_starts[number]]["image_offset"]))
+            shard.write(b"damage")
     (tmp_path / "tiny.yaml").write_text(TINY.replace("tick_kimg: 0.1", "tick_kimg: 10"))
     command = [str(REPOSITORY / "fes" / "train.py"), "--config", str(tmp_path / "tiny.yaml")]
     command += ["--data", str(tmp_path / "data"), "--run", str(tmp_path / "run")]
     command += ["--stream.on-bad-sample", "skip", "--stream.most-bad-samples", "1"]
-    kimg = 2 * train.samples / 1000  # two epochs, in each of which one rank or the other meets it
+    kimg = 2 * train.samples / 1000  # two epochs, in each of which one rank or the other meets them
     done = launched(2, *command, "--clock.total-kimg", str(kimg))
     assert done.returncode != 0
-    assert "train.py: 2 samples could not be read and were skipped, more than --stream" in done.stderr
+    assert "train.py: 2 samples are damaged and were skipped, more than --stream" in done.stderr
     (line,) = (tmp_path / "run" / "stats.jsonl").read_text().splitlines()
-    assert json.loads(line)["data/skipped"] == 2
+    assert json.loads(line)["data/skipped"] == 4
     assert (tmp_path / "run" / f"state-{kimg:010.3f}").is_dir()
+
+
+def test_what_is_wrong_on_one_rank_alone_is_told_with_the_rank(
+    drawn_folder: Path, unlabelled_folder: Path, tmp_path: Path
+) -> None:
+    """The ranks see other folders under one name, as two machines may."""
+    places = [tmp_path / "0", tmp_path / "1"]
+    for place in places:
+        place.mkdir()
+        (place / "data").symlink_to(drawn_folder)
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import os\nfrom fes.train import main\n"
+        f"os.chdir(os.path.join({str(tmp_path)!r}, os.environ['RANK']))\nmain()\n"
+    )
+    command = [str(script), "--data", "data", "--run", "run", "--dry-run"]
+    (places[1] / "data").unlink()
+    done = launched(2, *command)
+    assert done.returncode != 0
+    assert [line for line in done.stderr.splitlines() if line.startswith("train.py")] == [
+        "train.py: rank 1: data is no folder of shards; `fes-shards build drawn --out data` makes one, "
+        "`fes-shards build --help` names sources"
+    ]
+    (places[1] / "data").symlink_to(unlabelled_folder)
+    told = [line for line in launched(2, *command).stderr.splitlines() if line.startswith("train.py")]
+    assert len(told) == 1
+    assert "rank 0: data holds the data " in told[0]
+    assert "rank 1: data holds the data " in told[0]
+    assert told[0].endswith("give all machines the same data set")

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save_file
 
 from fes.errors import InputError
-from fes.judge import JudgeConfig, load_judge, new_judge, save_judge, train_judge
+from fes.judge import FORMAT, JudgeConfig, load_judge, new_judge, save_judge, train_judge
 from fes.pictures import to_float
 from shards.index import Split
 
@@ -31,21 +31,22 @@ class Relabelled:
 
 def test_a_judge_learns_expressions_of_people_it_never_saw(drawn_judge, drawn_index):
     test = drawn_index.split("test")
-    assert new_judge(48, 1, seed=0).eval().accuracy([test]) < 0.3  # a seventh is chance
-    assert drawn_judge.accuracy([test]) > 0.6
+    assert new_judge(48, 1, seed=0).eval().score([test])[0] < 0.3 * 42  # a seventh is chance
+    assert drawn_judge.score([test])[0] > 0.6 * 42
     assert not drawn_judge.training
 
 
-def test_accuracy_is_the_share_of_right_answers_among_the_labelled(drawn_judge, drawn_index):
+def test_right_answers_are_counted_among_the_labelled(drawn_judge, drawn_index):
     test = drawn_index.split("test")
     seen = drawn_judge.read(torch.from_numpy(np.stack([test.image(p) for p in range(test.samples)]))).numpy()
-    assert drawn_judge.accuracy([test]) == pytest.approx((seen == test.labels).mean())
+    assert drawn_judge.score([test]) == ((seen == test.labels).sum(), test.samples)
     labels = np.where(np.arange(test.samples) < 30, -1, seen)
     labels[-3:] = (labels[-3:] + 1) % 7
     some, none = Relabelled(test, labels), Relabelled(test, np.full(test.samples, -1))
-    assert drawn_judge.accuracy([some]) == pytest.approx(9 / 12)
-    assert drawn_judge.accuracy([some, none, Relabelled(test, seen)]) == pytest.approx(51 / 54)
-    assert drawn_judge.accuracy([none]) == 0
+    assert drawn_judge.score([some]) == (9, 12)
+    assert drawn_judge.score([some, none, Relabelled(test, seen)]) == (51, 54)
+    with pytest.raises(InputError, match="held-out pictures have no labels"):
+        drawn_judge.score([none])
 
 
 def test_an_answer_does_not_depend_on_the_other_pictures(drawn_judge, drawn_index):
@@ -117,6 +118,34 @@ def test_a_damaged_judge_is_refused(drawn_judge, tmp_path):
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(InputError, match="is not a judge"):
         load_judge(path)
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        None,
+        "{",
+        "[" * 100_000,
+        "3",
+        '{"resolution": 48}',
+        '{"resolution": "48", "channels": 1}',
+        '{"resolution": -1, "channels": 1}',
+        '{"resolution": 48, "channels": 3}',
+    ],
+)
+def test_a_judge_whose_description_is_missing_or_anothers_is_refused(drawn_judge, tmp_path, about):
+    metadata = {"format": FORMAT} | ({} if about is None else {"judge": about})
+    save_file(drawn_judge.state_dict(), tmp_path / "judge", metadata)
+    with pytest.raises(InputError, match="is a damaged judge") as caught:
+        load_judge(tmp_path / "judge")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_judge_with_the_tensors_of_another_is_refused(tmp_path):
+    about = '{"resolution": 48, "channels": 1}'
+    save_file({"a": torch.zeros(2)}, tmp_path / "judge", {"format": FORMAT, "judge": about})
+    with pytest.raises(InputError, match="is a damaged judge"):
+        load_judge(tmp_path / "judge")
 
 
 def test_pictures_of_another_shape_are_refused():

@@ -149,6 +149,9 @@ def test_the_fingerprint_is_of_the_sets_and_of_their_shares(drawn_index, unlabel
     ]
     assert len({each.fingerprint for each in mixtures} | {drawn_index.fingerprint, other.fingerprint}) == 5
     assert Mixture([drawn_index, other], [3, 6]).fingerprint == mixtures[2].fingerprint
+    for a, b in ((7, 1), (1, 3), (3, 29), (6, 7)):  # 0.7 and 0.1 are other shares than 7 and 1, by a bit
+        same = [Mixture([drawn_index, other], [a / unit, b / unit]) for unit in (10, 1)]
+        assert same[0].fingerprint == same[1].fingerprint
     assert Mixture([drawn_index, other], [1e308, 1e308]).fingerprint == mixtures[0].fingerprint
 
 

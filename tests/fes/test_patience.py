@@ -1,6 +1,5 @@
-"""Waiting that takes too long is told, again and again, and costs nothing when it is over."""
+"""Waiting that takes too long is told, again and again, and is over when what was awaited comes."""
 
-import itertools
 import queue
 import threading
 import time
@@ -93,13 +92,10 @@ def test_endless_patience_is_possible(patience):
     assert all_gone()
 
 
-def test_a_wait_costs_less_than_ten_microseconds():
+def test_waiting_again_and_again_starts_no_threads():
     with Watchdog(60.0, Told()) as watchdog:
-        best = float("inf")
-        for _ in range(5):
-            begun = time.perf_counter()
-            for step in itertools.islice(itertools.count(), 1000):
-                watchdog.waits_for(str(step))
-                watchdog.has_it()
-            best = min(best, (time.perf_counter() - begun) / 1000)
-    assert best < 10e-6
+        (only,) = watchdogs()
+        for step in range(1000):
+            watchdog.waits_for(str(step))
+            watchdog.has_it()
+        assert watchdogs() == [only]

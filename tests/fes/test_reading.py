@@ -10,7 +10,10 @@ from fes.decoded import DecodedSplit, decode_to
 from fes.errors import InputError
 from fes.order import Order
 from fes.reading import MOST_IN_A_ROW, Part, Samples
+from shards.index import ShardIndex
+from shards.remote.shelf import CachedShards
 from tests.fes.numbered import Broken, Numbers, Shelved, taken
+from tests.shards.remote.unreliable_server import serving
 
 SIZES = [20, 21, 19]
 
@@ -23,7 +26,9 @@ def read(part: Part, places: np.ndarray) -> tuple[list[int], list[int], dict[int
     """The numbers, the labels and the troubles of some places."""
     room = np.zeros((len(places), 2, 1, 1), np.uint8)
     found = part.read(places, room, lambda shard: None)
-    return taken(room), found.labels.tolist(), found.troubles
+    assert all(found.troubles[row].position == part.order(places[[row]])[0] for row in found.troubles)
+    sentences = {row: trouble.sentence for row, trouble in found.troubles.items()}
+    return taken(room), found.labels.tolist(), sentences
 
 
 def replaced(part: Part, places: np.ndarray, bad: set[int]) -> list[int]:
@@ -70,6 +75,43 @@ def test_a_label_that_no_class_has_is_a_bad_sample(label):
     assert numbers == replaced(part_of(samples), np.arange(60), {33})
     assert labels == [number % 7 for number in numbers]
     assert len(troubles) == 1
+
+
+class Unreachable(Broken):
+    """Samples of which the one at 33 lies in a shard that cannot be had just now."""
+
+    def image(self, position: int) -> np.ndarray:
+        if position == 33:
+            raise InputError("cannot fetch shard-1.tar: the server answered 503")
+        return super().image(position)
+
+
+def test_a_shard_that_cannot_be_had_is_no_bad_sample_and_ends_the_run(tmp_path: Path):
+    samples = Unreachable(SIZES, [])
+    told = r"^cannot fetch shard-1.tar: the server answered 503$"
+    with pytest.raises(InputError, match=told):
+        read(part_of(samples), np.arange(60))
+    with pytest.raises(InputError, match=told):
+        decode_to(tmp_path / "cache", samples, (2, 1, 1), on_bad_sample="skip")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_is_busy_ends_a_run_that_skips_damaged_samples(drawn_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with serving() as server:
+        server.files = {each.name: each.read_bytes() for each in drawn_folder.iterdir()}
+        shelf = CachedShards(server.address, tmp_path, limit_bytes=10**9, attempts=2, pause=0.01)
+        split = ShardIndex(server.address, shelf).split("train")
+        server.faults[split.shards[3].name] = [503] * 1000
+        room = np.zeros((split.samples, 1, 48, 48), np.uint8)
+        with pytest.raises(InputError, match=r"cannot fetch .*000003\.tar: tried 2 times.* 503 "):
+            part_of(split).read(np.arange(split.samples), room, lambda shard: None)
+
+
+def test_no_replacement_is_sought_where_a_shard_cannot_be_had():
+    samples = Unreachable(SIZES, set(range(60)) - {33})
+    with pytest.raises(InputError, match="503"):
+        read(part_of(samples), np.array([0]))
 
 
 def test_unlabelled_samples_are_no_bad_ones():

@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from fes.report import STATS_NAME, Report, duration
+from fes.errors import InputError
+from fes.report import STATS_NAME, Report, duration, progress
 
 TIMES = {"time/seconds": 4.0, "time/data_wait": 0.25}
 LOSSES = {"critic/loss": -1.23456, "critic/image_gap": 12.5, "autoencoder/reconstruction_l1": 0.0625}
@@ -50,6 +52,41 @@ def test_a_line_of_anything_else_is_dropped(tmp_path, half):
     with Report(tmp_path, 10.0, 5.0):
         pass
     assert lines_of(tmp_path) == [{"kimg": 1.0}]
+
+
+@pytest.mark.parametrize("line", [b'{"kimg": "many"}', b'{"kimg": null}', b"\xff\xfe", b"[" * 100_000])
+def test_lines_that_are_no_text_or_no_measurements_are_dropped(tmp_path, line):
+    (tmp_path / STATS_NAME).write_bytes(b'{"kimg": 1.0}\n' + line + b'\n{"kimg": 2.0}\n')
+    with Report(tmp_path, 10.0, 5.0):
+        pass
+    assert lines_of(tmp_path) == [{"kimg": 1.0}, {"kimg": 2.0}]
+
+
+def test_what_was_told_is_never_half_there_while_a_run_goes_on(tmp_path):
+    with Report(tmp_path, 10.0, 0.0) as report:
+        report.tick(1.0, LOSSES | TIMES)
+    path = tmp_path / STATS_NAME
+    with path.open() as before:
+        with Report(tmp_path, 10.0, 1.0):
+            pass
+        assert before.read() == path.read_text()  # the old file was not cut, another took its place
+        assert os.fstat(before.fileno()).st_ino != path.stat().st_ino
+
+
+def test_a_run_whose_stats_cannot_be_opened_is_told_in_one_sentence(tmp_path):
+    (tmp_path / STATS_NAME).mkdir()
+    with pytest.raises(InputError, match="cannot write to the run's folder"):
+        Report(tmp_path, 10.0, 0.0)
+
+
+def test_a_bar_needs_no_thread_so_that_processes_may_be_started_meanwhile(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as if on a terminal
+    before = threading.active_count()
+    with progress("decoding") as tell:
+        tell(1, 20)
+        assert threading.active_count() == before
+        tell(20, 20)
+    assert "100%" in capsys.readouterr().out
 
 
 def test_off_a_terminal_a_tick_is_one_plain_line(tmp_path, capsys):

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from fes.runtime import in_one_sentence
+
 REPOSITORY = Path(__file__).parents[2]
 START = """
 from fes.errors import told_in_one_sentence
@@ -20,11 +22,37 @@ with told_in_one_sentence("train.py"):
 without_gpus = pytest.mark.skipif(torch.cuda.is_available(), reason="asks for GPUs that are not there")
 
 
-def start(**launcher: str) -> subprocess.CompletedProcess[str]:
+def start(program: str = START, **launcher: str) -> subprocess.CompletedProcess[str]:
     """A process that a launcher started with these variables."""
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), **launcher}
-    command = [sys.executable, "-c", START]
+    command = [sys.executable, "-c", program]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize(
+    ("faults", "told"),
+    [
+        (["no such data", "no such data"], "no such data"),
+        ([None, "no such data"], "rank 1: no such data"),
+        (
+            ["a is cut short", None, "b is missing", "a is cut short"],
+            "ranks 0, 3: a is cut short; rank 2: b is missing",
+        ),
+    ],
+)
+def test_faults_are_told_with_the_ranks_that_have_them(faults: list[str | None], told: str) -> None:
+    assert in_one_sentence(faults) == told
+
+
+def test_ranks_wait_for_one_that_decodes_for_hours() -> None:
+    program = START + (
+        "import torch.distributed as d\n"
+        "print(d.distributed_c10d._get_default_group()._get_backend(runtime.device).options._timeout)"
+    )
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    ranks = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}
+    done = start(program, ACCELERATE_USE_CPU="true", **address, **ranks)
+    assert "1 day" in done.stdout, done.stderr
 
 
 def test_without_a_launcher_there_is_one_rank() -> None:

@@ -138,6 +138,31 @@ def test_weights_that_do_not_fit_their_config_are_refused(saved):
     assert "generator.from_code.bias" in told
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"config": None},
+        {"commit": None},
+        {"kimg": "{"},
+        {"kimg": '"many"'},
+        {"config": "[" * 100_000},
+        {"config": "3"},
+        {"config": "{}"},
+        {"config": '{"model": 3}'},
+        {"config": '{"model": {}}'},
+        {"config": '{"model": {"resolution": 7, "channels": 1}}'},
+        {"config": '{"model": {"resolution": 48, "channels": 1, "latent_dim": -1}}'},
+    ],
+)
+def test_a_snapshot_whose_description_is_missing_or_anothers_is_refused(saved, change):
+    path, *_ = saved
+    with safe_open(path, "pt") as file:
+        metadata = {key: value for key, value in (file.metadata() | change).items() if value is not None}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    path.write_bytes(save(tensors, metadata))
+    assert str(path) in refused(path)
+
+
 def test_the_commit_names_the_code_and_whether_it_was_changed():
     commit = code_commit()
     assert commit == "unknown" or re.fullmatch(r"[0-9a-f]{40}\+?", commit)

@@ -272,6 +272,8 @@ def test_skipped_samples_are_counted_once_with_their_batch(damaged_split, ranks,
         for step in range(steps):
             next(batches)
             assert reading.skipped == bad[: step + 1, rank].sum()
+            seen = order[: step + 1, rank]
+            assert reading.damaged == {(0, int(at)) for at in seen[np.isin(seen, list(DAMAGED))]}
             if bad[step, rank].any():
                 newest = order[step, rank][bad[step, rank]][-1]
                 assert damaged_split.shards[damaged_split.where(newest)].name in reading.last_skipped
@@ -284,8 +286,9 @@ def test_counting_begins_anew_with_the_batches(damaged_split):
     for _ in range(2):
         first(reading.batches(0), 2)
         assert reading.skipped == 2 * len(DAMAGED)
+        assert len(reading.damaged) == len(DAMAGED)
     batches = reading.batches(0)
-    assert (reading.skipped, reading.last_skipped) == (0, "")
+    assert (reading.skipped, reading.last_skipped, reading.damaged) == (0, "", set())
     batches.close()
 
 

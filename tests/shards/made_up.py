@@ -34,6 +34,7 @@ class MadeUpSource:
     stamp: str = "made up"
     name: str = "madeup"
     crop: Crop | None = None
+    unit: str = "rows"
     findings: list[Finding] = field(default_factory=list)
     facts: dict[str, int] = field(default_factory=dict)
 

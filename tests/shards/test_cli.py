@@ -1,5 +1,7 @@
+import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -216,7 +218,7 @@ def test_missing_words_and_values_that_do_not_parse_exit_with_2(words: list[str]
 def test_ctrl_c_leaves_no_index_and_no_traceback_and_the_same_command_goes_on(
     tmp_path: Path, workers: int
 ) -> None:
-    words = ["build", "drawn", "--out", tmp_path, "--workers", workers, "--train-identities", 700]
+    words = ["build", "drawn", "--out", tmp_path, "--workers", workers, "--train-identities", 400]
     program = subprocess.Popen(
         [*PROGRAM, *map(str, words)], cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -231,17 +233,56 @@ def test_ctrl_c_leaves_no_index_and_no_traceback_and_the_same_command_goes_on(
     code, _, errors = run(*words)
     assert code == 0, errors
     assert not (tmp_path / "unfinished").exists()
-    assert ShardIndex.load(tmp_path).catalogue.samples == (700 + 50 + 100) * 7
+    assert ShardIndex.load(tmp_path).catalogue.samples == (400 + 50 + 100) * 7
+
+
+def in_a_shell(line: str) -> subprocess.CompletedProcess[str]:
+    words = ["bash", "-c", f"set -o pipefail; {line}"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    return done
 
 
 def test_output_that_nobody_reads_to_the_end_is_no_error(drawn_folder: Path) -> None:
-    words = " ".join([*PROGRAM, "show", str(drawn_folder)])
-    done = subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {words} | head -1"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr
+    show = " ".join([*PROGRAM, "show", str(drawn_folder)])
+    done = in_a_shell(f"{show} | head -1")
+    assert done.returncode == 0
     assert done.stdout.startswith("drawn: 48x48 grey")
+    assert in_a_shell(f"{show} | true").returncode == 0
+
+
+def test_the_exit_code_tells_of_faults_also_where_nobody_reads_them(folder: Path) -> None:
+    next(folder.glob("*.tar")).write_bytes(b"")
+    verify = " ".join([*PROGRAM, "verify", str(folder)])
+    assert in_a_shell(f"{verify} | true").returncode == 1
+
+
+def test_sigterm_stops_a_build_with_all_its_workers_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    words = ["build", "drawn", "--out", tmp_path, "--workers", 2, "--train-identities", 400]
+    program = subprocess.Popen([*PROGRAM, *map(str, words)], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob("unfinished/*.npy")) and program.poll() is None:
+        time.sleep(0.02)
+    program.terminate()
+    _, errors = program.communicate(timeout=60)  # ends when the last worker has closed it
+    assert program.returncode == 143
+    assert "stopped; run the same command again to go on" in errors
+    assert "Traceback" not in errors
+
+
+def test_a_terminal_sees_the_bar_and_a_file_the_words(tmp_path: Path) -> None:
+    (tmp_path / "faces/happy").mkdir(parents=True)
+    for number in range(4):
+        as_image(picture(number).reshape(48, 48, 1)).save(tmp_path / f"faces/happy/{number}.png")
+    build = [*PROGRAM, "build", "folder", "--source", tmp_path / "faces", "--out", tmp_path / "out"]
+    line = f"{' '.join(map(str, build))} > {tmp_path / 'log'}"
+    terminal, program = pty.openpty()
+    with subprocess.Popen(["bash", "-c", line], cwd=ROOT, stderr=program) as running:
+        os.close(program)
+        shown = b""
+        with contextlib.suppress(OSError):  # how the end of a terminal is told
+            while part := os.read(terminal, 4096):
+                shown += part
+    os.close(terminal)
+    assert running.returncode == 0
+    assert b"reading" in shown
+    assert "accelerate launch fes/train.py" in (tmp_path / "log").read_text()

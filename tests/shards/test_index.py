@@ -1,3 +1,4 @@
+import hashlib
 import json
 import multiprocessing
 import os
@@ -8,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fes.errors import InputError
+from fes.errors import DamagedSample, InputError
 from fes.expressions import EXPRESSIONS
 from shards import index as index_module
 from shards.catalogue import places_file
 from shards.drawing.faces import render
-from shards.index import ShardIndex, Split
+from shards.index import ShardIndex, Split, spread
+from shards.remote.shelf import CachedShards
 from shards.schema import INDEX_NAME, PLACE, PLACES_NAME
 
 
@@ -188,6 +190,109 @@ def test_places_that_do_not_fit_the_index_are_told_in_a_sentence(folder: Path, c
     (folder / PLACES_NAME).write_bytes(content)
     with pytest.raises(InputError, match=r"index\.npy is not what index\.json says"):
         ShardIndex.load(folder).split("train").image(0)
+
+
+@pytest.mark.parametrize(
+    ("most", "positions"), [(0, []), (1, [0]), (2, [0, 41]), (3, [0, 20, 41]), (99, list(range(42)))]
+)
+def test_positions_are_spread_evenly(most: int, positions: list[int]) -> None:
+    assert spread(42, most).tolist() == positions
+
+
+def test_a_file_that_is_read_stays_open_while_others_take_its_place(
+    drawn_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_module, "OPEN_SHARDS", 1)
+    split = ShardIndex.load(drawn_folder).split("train")
+    expected = split.read(0, "image")
+    pread, nested = os.pread, [6, 12]
+
+    def meanwhile(descriptor: int, size: int, offset: int) -> bytes:
+        while nested:  # as another thread may, before this one reads
+            split.image(nested.pop())
+        return pread(descriptor, size, offset)
+
+    monkeypatch.setattr(os, "pread", meanwhile)
+    assert split.read(0, "image") == expected
+
+
+def test_the_file_that_was_used_longest_ago_closes_first(
+    drawn_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_module, "OPEN_SHARDS", 2)
+    split = ShardIndex.load(drawn_folder).split("train")
+    opened, plain = [], split.shelf.open
+    monkeypatch.setattr(split.shelf, "open", lambda *shard: opened.append(shard[0][-5]) or plain(*shard))
+    split.labels  # noqa: B018 (opens index.npy)
+    opened.clear()
+    for position in (0, 6, 0, 12, 0):
+        split.image(position)
+    assert opened == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("offset", [-1, 2**62])
+def test_a_place_outside_its_shard_is_a_damaged_sample(folder: Path, offset: int) -> None:
+    places = np.load(folder / PLACES_NAME)
+    places["image_offset"][5] = offset
+    (folder / PLACES_NAME).write_bytes(places_file(places))
+    split = ShardIndex.load(folder).split("train")
+    with pytest.raises(DamagedSample, match="with a damaged header"):
+        split.image(5)
+    assert split.image(6).any()
+
+
+def test_a_shard_that_cannot_be_opened_is_no_damaged_sample(folder: Path) -> None:
+    split = ShardIndex.load(folder).split("train")
+    (folder / split.shards[0].name).unlink()
+    with pytest.raises(InputError, match="No such file") as caught:
+        split.image(0)
+    assert not isinstance(caught.value, DamagedSample)
+
+
+@pytest.fixture
+def fetched(folder: Path, tmp_path: Path) -> tuple[Split, Path]:
+    """The training split of a data set behind an address, and the copy of its first shard."""
+    cache = tmp_path / "cache"
+    shelf = CachedShards(f"file:{folder}", cache, limit_bytes=10**9, attempts=1)
+    split = ShardIndex(f"file:{folder}", shelf).split("train")
+    split.image(0)
+    return split, cache / split.shards[0].sha256
+
+
+def flip(path: Path, split: Split, position: int) -> None:
+    """Changes a bit of a picture where it lies, as a disk may."""
+    with path.open("r+b") as file:
+        file.seek(int(split.places["image_offset"][position]) + 20)
+        byte = file.read(1)[0]
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 1]))
+
+
+def test_a_fetched_shard_that_rots_is_fetched_again(fetched: tuple[Split, Path]) -> None:
+    split, copy = fetched
+    expected, second = split.image(0), pickle.loads(pickle.dumps(split))
+    assert np.array_equal(second.image(0), expected)  # which has the bad copy open, too
+    flip(copy, split, 0)
+    assert np.array_equal(split.image(0), expected)
+    better = copy.stat().st_ino
+    assert np.array_equal(second.image(0), expected)
+    assert copy.stat().st_ino == better
+
+
+def test_a_shard_that_is_fetched_no_better_is_told_with_what_can_be_done(
+    folder: Path, tmp_path: Path, fetched: tuple[Split, Path]
+) -> None:
+    places = np.load(folder / PLACES_NAME)
+    places["image_crc32"][0] ^= 1
+    content = places_file(places)
+    (folder / PLACES_NAME).write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    change_index(folder, lambda document: document["places"].update(sha256=digest))
+    split = ShardIndex(f"file:{folder}", fetched[0].shelf).split("train")
+    for _ in range(2):
+        with pytest.raises(DamagedSample, match="what lies there is no better") as caught:
+            split.image(0)
+        assert "verify" not in str(caught.value)
 
 
 def test_details_may_be_missing(folder: Path) -> None:

@@ -14,7 +14,12 @@ def test_the_meter_prints_a_line_per_quarter_where_there_is_no_terminal(
         for done in range(101):
             meter(done, 100)
     lines = capsys.readouterr().err.splitlines()
-    assert [line.split(": ")[1] for line in lines] == ["25 %", "50 %", "75 %", "100 %"]
+    assert [line.split(": ", 1)[1] for line in lines] == [
+        "25 %, 0:00:00 left",
+        "50 %, 0:00:00 left",
+        "75 %, 0:00:00 left",
+        "100 %",
+    ]
     assert all(line.startswith("reading, ") and "rows/s" in line for line in lines)
 
 

@@ -1,4 +1,6 @@
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +155,33 @@ def test_damage_is_told_in_a_few_words_that_are_the_same_for_the_like() -> None:
             normalised(data)
         with pytest.raises(ValueError, match="no readable picture"):
             decode_picture(data, 48, 1)
+
+
+WITHOUT_MEMORY = """
+import resource, sys
+from shards.pictures import decode_picture, normalised
+picture = open(sys.argv[1], "rb").read()
+for call in (normalised, lambda small: decode_picture(small, 8, 1)):
+    call(open(sys.argv[2], "rb").read())  # loads all that it takes
+taken = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (taken + 2**24,) * 2)
+for call in (lambda: normalised(picture), lambda: decode_picture(picture, 48, 1)):
+    try:
+        call()
+    except Exception as error:
+        print(type(error).__name__)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="how much memory is taken cannot be told")
+def test_where_memory_is_short_a_picture_is_not_called_damaged(tmp_path: Path) -> None:
+    for name, side in (("large.png", 8000), ("small.png", 8)):
+        (tmp_path / name).write_bytes(saved(Image.new("L", (side, side)), "PNG"))
+    words = [sys.executable, "-c", WITHOUT_MEMORY, tmp_path / "large.png", tmp_path / "small.png"]
+    assert (
+        subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+        == ["MemoryError"] * 2
+    )
 
 
 def test_a_file_of_kilobytes_that_unfolds_to_gigabytes_is_refused(tmp_path: Path) -> None:

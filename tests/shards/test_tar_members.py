@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shards.tar_members import CUT, GAP, NO_END, SPARSE, Member, members_of
+from shards.tar_members import CUT, GAP, NO_END, SPARSE, Member, header_at, members_of
 
 NAMES = [f"{number}.png" for number in range(6)]
 
@@ -110,6 +110,13 @@ def test_a_tar_that_is_cut_short_gives_what_is_whole(tmp_path: Path) -> None:
     assert read(path) == ({name: contents(name) for name in NAMES[:4]}, [(GAP, f"byte {at[4]}, to the end")])
     path.write_bytes(data[: at[4]])
     assert read(path) == ({name: contents(name) for name in NAMES[:4]}, [(NO_END, f"byte {at[4]}")])
+
+
+@pytest.mark.parametrize("offset", [-(2**70), -1, 300, 2**40, 2**63 - 1, 2**70])
+def test_where_there_is_no_header_there_is_none(tmp_path: Path, offset: int) -> None:
+    with open(pack(tmp_path / "a.tar", NAMES), "rb") as file:
+        assert header_at(file.fileno(), offset) is None
+        assert header_at(file.fileno(), 0).name == NAMES[0]
 
 
 def test_what_is_no_tar_has_no_members(tmp_path: Path) -> None:

@@ -9,8 +9,19 @@ import numpy as np
 import pytest
 
 from fes.expressions import UNLABELLED
-from shards.build import curation
-from shards.build.curation import CONFLICTS, CONSTANT, COPIES, LEAK, NEAR, NEAR_LEAK, Curated, curate
+from shards.build.curation import (
+    CONFLICTS,
+    CONSTANT,
+    COPIES,
+    COPY_DROPPED,
+    LEAK,
+    LEAK_DROPPED,
+    NEAR,
+    NEAR_DROPPED,
+    NEAR_LEAK,
+    Curated,
+    curate,
+)
 from shards.build.fingerprint import FINGERPRINT, fingerprints
 from shards.schema import Sample
 from shards.sources.drawn import DrawnOptions, draw
@@ -115,23 +126,16 @@ def test_exact_copies_are_kept_and_told_as_groups_conflicts_and_leaks() -> None:
 def test_one_of_exact_copies_stays_that_in_test_else_in_valid_else_in_train(no_leak: bool) -> None:
     result = curated(COPIED, dedup="exact", no_leak=no_leak)
     assert result.kept.tolist() == [1, 2, 4, 6]
-    assert origins(result) == origins(curated(COPIED))
-    assert set(actions(result).values()) == {
-        "dropped but for one: that in test, else in valid, else in train"
-    }
+    assert origins(result) == origins(curated(COPIED)) | {COPY_DROPPED: [0, 3, 5]}
+    assert actions(result)[COPIES] == "kept, but for those listed as dropped"
 
 
 def test_without_leaks_training_rows_go_whose_picture_stands_in_valid_or_test() -> None:
     rows = [*COPIED, ("train", 5, C), ("train", 6, D)]
     result = curated(rows, no_leak=True)
     assert result.kept.tolist() == [1, 2, 3, 4, 5, 6, 8]
-    assert actions(result) == {
-        COPIES: "kept, but dropped in train where one stands in valid or test",
-        CONFLICTS: "kept, but dropped in train where one stands in valid or test",
-        leak("valid", "train"): "kept; the copies in train dropped",
-        leak("test", "train"): "kept; the copies in train dropped",
-        leak("test", "valid"): "kept",
-    }
+    assert origins(result)[LEAK_DROPPED] == [0, 7]
+    assert actions(result)[LEAK_DROPPED] == "dropped"
 
 
 def test_no_label_conflicts_with_none() -> None:
@@ -155,8 +159,7 @@ def test_copies_of_constant_pictures_are_told_as_copies_and_dropped() -> None:
         CONFLICTS: [[0, 1]],
         leak("valid", "train"): [1],
     }
-    assert actions(result)[COPIES].endswith("in valid or test; constant ones dropped")
-    assert actions(result)[leak("valid", "train")].endswith("; constant ones dropped")
+    assert actions(result)[CONSTANT] == "dropped"
 
 
 ALIKE = [
@@ -172,29 +175,32 @@ ALIKE = [
 
 
 @pytest.mark.parametrize(
-    ("dedup", "no_leak", "kept", "action"),
+    ("dedup", "no_leak", "dropped"),
     [
-        ("none", False, [0, 1, 2, 3, 4, 5, 6, 7], "kept"),
-        ("none", True, [0, 1, 2, 3, 4, 5, 6, 7], curation.EXACT_NOT_LEAKED),
-        ("exact", False, [0, 1, 3, 4, 5, 6, 7], "kept, but exact copies dropped but for one"),
-        ("exact", True, [0, 1, 3, 4, 5, 6, 7], "kept, but exact copies dropped but for one"),
-        ("near", False, [1, 4, 5, 7], curation.UNLIKE_KEPT),
-        ("near", True, [1, 4, 5, 7], curation.NEAR_NOT_LEAKED),
+        ("none", False, {}),
+        ("none", True, {}),
+        ("exact", False, {COPY_DROPPED: [2]}),
+        ("exact", True, {COPY_DROPPED: [2]}),
+        ("near", False, {COPY_DROPPED: [2], NEAR_DROPPED: [0, 3, 6]}),
+        ("near", True, {COPY_DROPPED: [2], NEAR_DROPPED: [0, 3, 6]}),
     ],
 )
 def test_near_duplicates_are_always_told_and_dropped_when_asked(
-    dedup: str, no_leak: bool, kept: list[int], action: str
+    dedup: str, no_leak: bool, dropped: dict[str, list[int]]
 ) -> None:
     result = curated(ALIKE, dedup=dedup, no_leak=no_leak)
-    assert result.kept.tolist() == kept
-    assert origins(result) == {
+    gone = {place for places in dropped.values() for place in places}
+    assert result.kept.tolist() == [place for place in range(len(ALIKE)) if place not in gone]
+    told = {
         COPIES: [[0, 2]],
         CONFLICTS: [[0, 2]],
         NEAR: [[0, 1, 2], [3, 4], [5, 6]],
         near_leak("valid", "train"): [4],
         near_leak("test", "train"): [1],
     }
-    assert actions(result)[NEAR] == action
+    assert origins(result) == told | dropped
+    assert all(actions(result)[reason] == "dropped" for reason in dropped)
+    assert (actions(result)[NEAR] == "kept") == (dedup != "near")
 
 
 def test_exact_copies_alone_are_no_near_duplicates_and_no_near_leaks() -> None:
@@ -226,9 +232,9 @@ def test_without_leaks_and_near_duplicates_no_picture_of_a_chain_to_the_test_is_
     assert len(curated(rows, dedup="near").kept) > 2
 
 
-def test_files_are_called_files() -> None:
+def test_samples_are_called_what_their_source_calls_them() -> None:
     samples = [Sample(split, 0, f"{split}.png", {}) for split in ("train", "valid")]
-    result = curate(samples, {}, fingerprints([A, A]))
+    result = curate(samples, {}, fingerprints([A, A]), what="files")
     assert origins(result) == {
         COPIES: [["train.png", "valid.png"]],
         "valid file whose exact picture stands in train": ["valid.png"],

@@ -87,6 +87,18 @@ def test_where_too_many_pictures_are_alike_the_nearest_are_compared(monkeypatch:
     assert len(pairs) == sum(each <= bits for each in apart) <= 2000 < sum(each <= bits + 1 for each in apart)
 
 
+def test_pairs_are_bounded_also_where_many_pictures_share_each_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashes = np.unique(clustered_hashes(np.random.default_rng(1), clusters=1, each=40, flips=6))
+    monkeypatch.setattr(duplicates, "MOST_PAIRS", 2000)
+    shared = np.repeat(hashes, CROWD)
+    pairs, bits = near_pairs(made(shared))
+    between = pairs[shared[pairs[:, 0]] != shared[pairs[:, 1]]]
+    apart = [(int(hashes[a]) ^ int(hashes[b])).bit_count() for a, b in pairs_by_brute_force(hashes)]
+    assert 0 < bits < DISTANCE
+    assert len(between) == CROWD**2 * sum(each <= bits for each in apart) <= 2000
+    assert len(apart) <= 2000 < CROWD**2 * sum(each <= bits + 1 for each in apart)
+
+
 def test_where_the_search_would_take_too_long_only_equal_hashes_are_compared(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -5,7 +5,9 @@ import pytest
 from PIL import Image
 
 from fes.errors import InputError
-from shards.build.gather import BLOCK, Gathered, gather
+from shards.build import gather as gather_module
+from shards.build.fingerprint import fingerprints
+from shards.build.gather import BLOCK, Gathered, gather, stamp_of, start_over_where_other
 from shards.pictures import decode_picture, encode_picture
 from shards.schema import no_progress
 from tests.shards.made_up import GONE, MadeUpSource, picture
@@ -14,6 +16,7 @@ COLOUR = np.dstack([picture(1).reshape(48, 48)] * 2 + [picture(2).reshape(48, 48
 
 
 def gathered(source: MadeUpSource, folder: Path, workers: int = 1) -> Gathered:
+    start_over_where_other(folder, stamp_of(source))
     return gather(source, folder, workers=workers, progress=no_progress)
 
 
@@ -82,16 +85,49 @@ def test_transparent_turned_and_deep_pictures_are_gathered_as_they_look(tmp_path
 def test_progress_counts_samples(tmp_path: Path) -> None:
     told = []
     source = MadeUpSource(["train"] * (BLOCK + 1))
+    start_over_where_other(tmp_path, stamp_of(source))
     gather(source, tmp_path, workers=1, progress=lambda *counts: told.append(counts))
     assert told == [(BLOCK, BLOCK + 1), (BLOCK + 1, BLOCK + 1)]
 
 
-def test_a_block_that_was_damaged_in_between_is_read_again_or_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "left"),
+    [("block-000000.npy", b"half of i"), ("block-000000.pictures", b""), ("block-000000.pictures", None)],
+)
+def test_a_block_that_a_loss_of_power_has_damaged_is_read_again(
+    tmp_path: Path, name: str, left: bytes | None
+) -> None:
     source = MadeUpSource(["train"] * 3)
     whole = gathered(source, tmp_path).records.tobytes()
-    (tmp_path / "block-000000.npy").write_bytes(b"half of i")
+    (tmp_path / name).unlink()
+    if left is not None:
+        (tmp_path / name).write_bytes(left)
     found = gathered(source, tmp_path)
     assert found.records.tobytes() == whole
-    (tmp_path / "block-000000.pictures").write_bytes(bytes(9000))
+    assert np.array_equal(decode_picture(found.picture(2), 48, 1)[0], picture(2).reshape(48, 48))
+
+
+def test_a_picture_that_is_no_longer_what_was_read_is_told(tmp_path: Path) -> None:
+    found = gathered(MadeUpSource(["train"] * 3), tmp_path)
+    path = tmp_path / "block-000000.pictures"
+    path.write_bytes(bytes(path.stat().st_size))
     with pytest.raises(InputError, match="was damaged while the build went on: remove"):
         found.picture(2)
+
+
+def test_pixels_are_let_go_of_before_there_are_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    together = []
+
+    def count(pictures: list[np.ndarray]) -> np.ndarray:
+        together.append(len(pictures))
+        return fingerprints(pictures)
+
+    whole = gathered(MadeUpSource(["train"] * 10), tmp_path / "together").records.tobytes()
+    monkeypatch.setattr(gather_module, "fingerprints", count)
+    monkeypatch.setattr(gather_module, "MOST_WAITING", 3 * 48 * 48)
+    assert gathered(MadeUpSource(["train"] * 10), tmp_path / "apart").records.tobytes() == whole
+    assert together == [4, 4, 2]
+
+
+def test_a_source_whose_name_is_no_text_is_gathered(tmp_path: Path) -> None:
+    assert len(gathered(MadeUpSource(["train"], stamp="na\udcffme"), tmp_path).records) == 1

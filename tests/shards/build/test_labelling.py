@@ -6,7 +6,7 @@ import torch
 
 from fes.errors import InputError
 from fes.judge import JudgeConfig, new_judge, save_judge
-from shards.build.gather import gather
+from shards.build.gather import gather, stamp_of, start_over_where_other
 from shards.build.labelling import JudgeLabeller
 from shards.schema import no_progress
 from shards.sources.drawn import DrawnOptions, draw
@@ -16,7 +16,7 @@ from tests.shards.made_up import GONE, MadeUpSource
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     """A judge that takes every picture for a sad one, with a probability that is the same for all."""
-    judge = new_judge(24, 3, seed=0)
+    judge = new_judge(64, 3, seed=0)
     with torch.no_grad():
         judge.classify.weight.zero_()
         judge.classify.bias.copy_(torch.tensor([0.0, 0, 0, 0, 2, 0, 0]))
@@ -33,6 +33,7 @@ def labelled(weights: Path, confidence: float, folder: Path) -> list[tuple[int, 
     samples = [*source.samples]
     for at in (1, 2, 3):
         object.__setattr__(samples[at], "label", -1)
+    start_over_where_other(folder, stamp_of(source))
     gathered = gather(source, folder, workers=1, progress=no_progress)
     given = JudgeLabeller(weights, confidence)(samples, gathered, None, no_progress)
     return [(each.label, each.details) for each in given]
@@ -69,6 +70,7 @@ def test_what_is_no_judge_or_no_probability_is_told_before_anything_is_read(
 
 def test_a_drawn_face_is_read_at_the_judges_size(weights: Path, tmp_path: Path) -> None:
     source = draw(DrawnOptions(1, 0, 0, resolution=48))
+    start_over_where_other(tmp_path / "work", stamp_of(source))
     gathered = gather(source, tmp_path / "work", workers=1, progress=no_progress)
     assert [
         each.label for each in JudgeLabeller(weights, 0)(source.samples, gathered, None, no_progress)

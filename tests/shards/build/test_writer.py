@@ -42,8 +42,10 @@ def made(source: MadeUpSource, out: Path, **options: object) -> dict[str, object
 
 
 def test_builds_are_byte_identical_for_any_number_of_workers(tmp_path: Path) -> None:
+    splits = SPLITS_OF_25 * (2 * BLOCK // 25 + 1)  # three blocks to read
     for workers in (1, 2, 5):
-        made(MadeUpSource(SPLITS_OF_25), tmp_path / str(workers), samples_per_shard=2, workers=workers)
+        source = MadeUpSource(splits, {7: GONE, BLOCK + 1: picture(3).reshape(48, 48, 1)})
+        made(source, tmp_path / str(workers), samples_per_shard=100, workers=workers)
     first = contents(tmp_path / "1")
     assert first == contents(tmp_path / "2") == contents(tmp_path / "5")
     assert len(first) == 8 + 4 + 2 + 3
@@ -141,7 +143,7 @@ def test_a_finished_data_set_is_refused_unless_it_is_to_be_replaced(tmp_path: Pa
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_build_that_is_stopped_while_reading_leaves_no_index_and_ends_with_the_same_bytes(
+def test_a_build_that_is_stopped_while_reading_changes_nothing_and_ends_with_the_same_bytes(
     tmp_path: Path, overwrite: bool
 ) -> None:
     splits = ["train"] * (BLOCK + 9)
@@ -151,13 +153,48 @@ def test_a_build_that_is_stopped_while_reading_leaves_no_index_and_ends_with_the
         made(MadeUpSource(["train"] * 40), out, samples_per_shard=1)
     with pytest.raises(KeyboardInterrupt):
         made(MadeUpSource(splits, stops=(BLOCK + 2,)), out, overwrite=overwrite)
-    with pytest.raises(InputError, match=r"no index\.json, so no finished data set"):
-        ShardIndex.load(out)
+    if overwrite:  # until there is something to put in its place, the old data set stays
+        assert ShardIndex.load(out).catalogue.samples == 40
+    else:
+        with pytest.raises(InputError, match=r"no index\.json, so no finished data set"):
+            ShardIndex.load(out)
     log = tmp_path / "log"
-    made(MadeUpSource(splits, log=log), out)
+    made(MadeUpSource(splits, log=log), out, overwrite=overwrite)
     assert log.read_text().split() == [str(at) for at in range(BLOCK, BLOCK + 9)]
     assert contents(out) == contents(tmp_path / "at once")
     assert not (out / UNFINISHED_NAME).exists()
+
+
+def test_two_builds_into_one_folder_do_not_meet(tmp_path: Path) -> None:
+    @contextlib.contextmanager
+    def build_again(name: str) -> Iterator[Progress]:
+        with pytest.raises(
+            InputError, match=r"another build is writing to .*: wait for it or choose another"
+        ):
+            made(MadeUpSource(["train"] * 9, stamp="other"), tmp_path)
+        yield lambda *counts: None
+
+    build(MadeUpSource(["train"] * 5), tmp_path, BuildOptions(workers=1), stages=build_again)
+    assert ShardIndex.load(tmp_path).catalogue.samples == 5
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_tars_that_no_build_has_put_there_are_never_touched(tmp_path: Path, overwrite: bool) -> None:
+    if overwrite:
+        made(MadeUpSource(["train"] * 3), tmp_path)
+    (tmp_path / "others-train-000000.tar").write_text("not ours")
+    before = contents(tmp_path)
+    with pytest.raises(InputError, match=r"tars that no build has put there \(others-train-000000\.tar\)"):
+        made(MadeUpSource(["train"] * 5), tmp_path, overwrite=overwrite)
+    assert contents(tmp_path) == before
+
+
+def test_a_replacement_without_a_usable_picture_leaves_what_was_there(tmp_path: Path) -> None:
+    made(MadeUpSource(["train"] * 3), tmp_path)
+    before = contents(tmp_path)
+    with pytest.raises(InputError, match="no sample of madeup can be used"):
+        made(MadeUpSource(["train"], {0: GONE}), tmp_path, overwrite=True)
+    assert contents(tmp_path) == before
 
 
 class Stop(Exception):
@@ -308,3 +345,13 @@ def test_labels_are_counted_per_split_in_the_index(tmp_path: Path) -> None:
     for split in ("train", "valid", "test"):
         labels = Counter(sample.label for sample in source.samples if sample.split == split)
         assert list(index.counts(split).values()) == [labels[label] for label in [*range(7), -1]]
+
+
+def test_people_who_stand_in_two_splits_are_told(tmp_path: Path) -> None:
+    made(MadeUpSource(["train", "test", "train", "valid", "train", "train"]), tmp_path)
+    report = json.loads((tmp_path / REPORT_NAME).read_bytes())
+    told = [warning for warning in report["warnings"] if warning.startswith("people")]
+    assert told == [
+        "people who stand in train and in valid: 1",
+        "people who stand in train and in test: 1",
+    ]

@@ -7,7 +7,6 @@ import pytest
 
 from shards.checks.walk import (
     details_told,
-    header_at,
     header_trouble,
     label_told,
     members_told,
@@ -59,12 +58,6 @@ def test_bytes_behind_the_end_are_a_hole_and_zeros_are_not(folder: Path) -> None
     (folder / SHARD).write_bytes(data + bytes(1024))
     with open(folder / SHARD, "rb") as file:
         assert walk(file).holes == []
-
-
-@pytest.mark.parametrize("offset", [-(2**70), -1, 1, 2**40, 2**63 - 1, 2**70])
-def test_where_there_is_no_header_there_is_none(drawn_folder: Path, offset: int) -> None:
-    with open(drawn_folder / SHARD, "rb") as file:
-        assert header_at(file, offset) is None
 
 
 @pytest.mark.parametrize(

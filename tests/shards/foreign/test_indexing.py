@@ -315,6 +315,19 @@ def test_a_broken_tar_among_good_ones_is_told(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("name", ["a\n.tar", "b\x07/a.tar", "\udcff.tar", "a\u200b.tar"])
+def test_a_tar_that_no_index_can_name_is_told_before_any_is_read(tmp_path: Path, name: str) -> None:
+    write_tar(tmp_path / "0.tar", [{"png": picture(1), "cls": "2"}])
+    bad = write_tar(tmp_path / "1.tar", [{"png": picture(2), "cls": "2"}])
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    bad.rename(tmp_path / name)
+    calls = []
+    with pytest.raises(InputError, match="characters that cannot be printed") as refused:
+        index_shards([tmp_path], tmp_path / "index", progress=lambda *done: calls.append(done))
+    assert str(refused.value).isprintable()
+    assert (calls, (tmp_path / "index").exists()) == ([], False)
+
+
 def test_where_no_sample_can_be_used_the_reasons_are_told_in_a_sentence(tmp_path: Path) -> None:
     tar = write_tar(tmp_path / "a.tar", [{"txt": "no picture"}, {"png": b"broken"}])
     with pytest.raises(InputError, match=r"no sample of the 1 tars can be used: .*without a picture: 1"):

@@ -91,4 +91,12 @@ def test_a_scheme_may_be_written_large():
 
 def test_messages_show_neither_passwords_nor_signatures():
     assert shown("https://me:secret@host/set/a.tar?sig=secret") == "https://host/set/a.tar"
-    assert shown("pipe:curl https://host/{}") == "pipe:curl https://host/{}"
+    assert shown("https://me:secret@host/set?sig=secret", "a.tar") == "https://host/set/a.tar"
+
+
+def test_of_a_command_the_program_alone_is_shown():
+    assert shown("pipe:curl -H 'token: secret' https://host/{}") == "pipe:curl ..."
+    assert shown("pipe:curl -H 'token: secret' https://host/{}", "a.tar") == "'a.tar' by pipe:curl ..."
+    assert shown("pipe: ssh host cat {}") == "pipe:ssh ..."
+    for command in ("TOKEN=secret curl {}", "TOKEN='secret curl {}'", "", "$(cat secret){}"):
+        assert shown(f"pipe:{command}") == "pipe:..."

@@ -240,3 +240,15 @@ def test_too_many_open_files_are_told(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         os.close(taken)
+
+
+def test_a_file_is_forgotten_unless_another_has_taken_its_place(tmp_path):
+    cache = Cache(tmp_path, 100)
+    shard = put(cache, b"abc")
+    first = cache.find(shard)
+    cache.forget(shard, first)
+    assert not cache.has(shard)
+    put(cache, b"abc")
+    cache.forget(shard, first)
+    assert cache.has(shard)
+    os.close(first)

@@ -109,7 +109,7 @@ def runs(process: int) -> bool:
     """Whether a process is there and is not a zombie."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
@@ -509,3 +509,9 @@ def test_nothing_stays_open(tmp_path, server, shards, cache):
     # One is the server's own: the connection that it holds on to in silence.
     wait_until(lambda: len(os.listdir("/proc/self/fd")) <= len(before) + 1)
     assert children() == children_before
+
+
+def test_a_command_that_fails_is_told_without_what_it_is_called_with(cache: Path) -> None:
+    told = refusal(lambda: impatient("pipe:false --token secret {}", cache).document("index.json"))
+    assert told.startswith("cannot fetch 'index.json' by pipe:false ...: tried 3 times")
+    assert "secret" not in told

@@ -22,6 +22,7 @@ from fes.expressions import UNLABELLED
 from shards.schema import Crop, Unreadable
 from shards.sources import celeba, files_in, parquet
 from shards.sources.celeba import CelebaSource, read_celeba
+from tests.shards.scarcity import no_more_files
 
 ATTRIBUTES = ("5_o_Clock_Shadow", "Male", "Mouth_Slightly_Open", "Smiling", "Young")
 SPLITS = ("train", "valid", "test")
@@ -254,6 +255,7 @@ def test_every_layout_gives_the_same_samples_and_the_bytes_of_the_files(
         assert contents(source) == PICTURES
         assert source.findings == []
         assert source.facts == {"picture_files": 9, "people": 6}
+        assert source.unit == "files"
 
 
 def test_a_sample_has_no_label_and_keeps_its_file_person_and_attributes(folder: Path) -> None:
@@ -544,6 +546,20 @@ def test_damage_in_a_parquet_file_costs_no_more_than_its_group_of_rows(tmp_path:
     read = contents(read_celeba(tmp_path))
     damaged = dict.fromkeys(("000001.jpg", "000002.jpg"), parquet.DAMAGED)
     assert read == PICTURES | damaged
+
+
+def test_where_no_parquet_file_can_be_opened_no_picture_is_given_up(tmp_path: Path) -> None:
+    hugging_face(tmp_path)
+    source = read_celeba(tmp_path)
+    told_so = pytest.raises(
+        InputError, match=r"cannot read .*\.parquet \(Too many open files\): run the same"
+    )
+    with no_more_files(), told_so:
+        contents(source)
+    assert contents(source) == PICTURES
+    [path, *_] = tmp_path.rglob("*.parquet")
+    with no_more_files(), told_so:
+        parquet.read_told(path, 0)
 
 
 @pytest.mark.parametrize("layout", [kaggle_zip, hugging_face])

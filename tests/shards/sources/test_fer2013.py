@@ -34,7 +34,7 @@ def test_every_row_becomes_a_sample_with_its_picture_label_split_and_number(csv_
     for number, pixels_read in enumerate(source.read([0, 1, 2]), 1):
         assert pixels_read.dtype == np.uint8
         assert np.array_equal(pixels_read, picture(number).reshape(48, 48, 1))
-    assert (source.findings, source.facts) == ([], {"rows_read": 3})
+    assert (source.findings, source.facts, source.unit) == ([], {"rows_read": 3}, "rows")
 
 
 def test_pictures_are_read_in_the_order_asked_for_also_many(csv_of: CsvOf) -> None:
@@ -94,6 +94,7 @@ def test_a_csv_without_emotion_and_usage_is_unlabelled_and_of_the_split_in_its_n
         (row(9, 0, "training"), fer2013.UNKNOWN_USAGE),
         (["0"], fer2013.NO_ROW),
         (["0", "1 " * 600_000, "Training"], fer2013.NO_ROW),
+        (["0", "1" * (fer2013.LONGEST + 1), "Training"], fer2013.TOO_LONG),
     ],
 )
 def test_a_row_without_sense_is_dropped_named_by_its_number_and_harms_no_other(

@@ -14,6 +14,7 @@ from fes.errors import InputError
 from shards.sources import files_in as files_in_module
 from shards.sources.files_in import DAMAGED, MISSING, TOO_LARGE, FilesIn, files_in
 from shards.sources.folder import read_folder
+from tests.shards.scarcity import no_more_files
 
 NAMES = ("train/sad/1.jpg", "train/happy/2.png", "test/sad/3.jpg")
 
@@ -97,6 +98,43 @@ def test_a_zip_damaged_anywhere_costs_pictures_or_a_sentence(zipped: Path) -> No
         with contextlib.suppress(InputError):
             files = files_in(path)
             assert len(files.read(files.names)) == len(files.names)
+
+
+def test_where_no_file_can_be_opened_no_picture_is_given_up(zipped: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(zipped) as archive:
+        archive.extractall(tmp_path / "out")
+    for path in (tmp_path / "out", zipped):
+        files = files_in(path)
+        with (
+            no_more_files(),
+            pytest.raises(InputError, match=r"cannot read .*archive.* \(Too many open files\)"),
+        ):
+            files.read(files.names)
+        assert [content[:6] for content in files.read(files.names)] == [b"test/s", b"train/", b"train/"]
+
+
+MEMORY = Path("/proc/self/mem")  # a regular file, of which the first byte cannot be read
+
+
+@pytest.mark.skipif(not MEMORY.exists(), reason="there is no file that fails to be read")
+def test_a_disk_that_fails_is_told_and_a_file_that_is_gone_is_missing(tmp_path: Path) -> None:
+    for name in ("1.jpg", "3.jpg"):
+        (tmp_path / name).write_bytes(b"picture")
+    (tmp_path / "2.jpg").symlink_to(MEMORY)
+    files = files_in(tmp_path)
+    with pytest.raises(
+        InputError, match=r"cannot read .*2\.jpg \(Input/output error\): run the same command"
+    ):
+        files.read(files.names)
+    (tmp_path / "3.jpg").unlink()
+    assert files.read(["1.jpg", "3.jpg"]) == [b"picture", MISSING]
+
+
+def test_a_zip_that_is_gone_is_told(zipped: Path) -> None:
+    files = files_in(zipped)
+    zipped.unlink()
+    with pytest.raises(InputError, match=r"cannot read .*archive\.zip \(No such file or directory\)"):
+        files.read(files.names)
 
 
 def test_a_file_too_large_for_memory_is_not_read(

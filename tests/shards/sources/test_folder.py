@@ -194,7 +194,7 @@ def test_people_are_numbered_in_the_order_of_their_names(tmp_path: Path) -> None
         "sad/other.jpg": (NOBODY, None),
     }
     assert found(source) == {folder.NO_IDENTITY: ["sad/other.jpg"]}
-    assert source.facts["people"] == 2
+    assert (source.facts["people"], source.unit) == (2, "files")
 
 
 def test_an_expression_without_a_group_names_the_person_by_all_it_matches(tmp_path: Path) -> None:

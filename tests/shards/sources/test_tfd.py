@@ -95,7 +95,7 @@ def test_every_format_gives_upright_pictures_with_labels_splits_people_and_rows(
     assert [sample.origin for sample in source.samples] == list(range(1, 10))
     assert source.samples[0].details == {"row": 1, "identity": 900}
     assert source.samples[6].details == {"row": 7}
-    assert (source.name, source.crop, source.findings) == ("tfd", None, [])
+    assert (source.name, source.unit, source.crop, source.findings) == ("tfd", "rows", None, [])
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -1,0 +1,77 @@
+"""What the benchmarks compare is the same work, and what they draw and simulate is read like real data."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench.building import VIEWS, draw_celeba, draw_fer2013
+from bench.opening import BATCH, ConstantPictures, open_here, simulate
+from bench.reading import decoders, readers_of, webdataset_grey
+from fes.stream import Stream
+from shards.index import Folder, ShardIndex
+from shards.sources.celeba import FACE, HEIGHT, WIDTH, read_celeba
+from shards.sources.fer2013 import read_fer2013
+
+
+def as_set(pictures: np.ndarray, labels: np.ndarray) -> list[tuple[bytes, int]]:
+    pairs = zip(pictures, labels, strict=True)
+    return sorted((np.asarray(picture).tobytes(), int(label)) for picture, label in pairs)
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # webdataset leaves that to the collector
+def test_all_readers_give_the_same_pictures_and_labels(drawn_index: ShardIndex, tmp_path: Path) -> None:
+    split = drawn_index.split("train")
+    found = {}
+    for name, reader in readers_of(split, tmp_path / "decoded", webdataset_grey).items():
+        batches = reader(split.samples, 0)
+        found[name] = as_set(*next(batches)[:2])
+        batches.close()
+    assert len(found) == 3
+    first, *others = found.values()
+    assert len(first) == split.samples
+    assert all(other == first for other in others)
+
+
+def test_every_decoder_gives_its_own_pixels_of_the_same_picture() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).save(file, "JPEG", quality=90)
+    whole = np.asarray(Image.open(file))
+    pixels = {name: next(found) for name, found in decoders([file.getvalue()], FACE.side).items()}
+    *others, ours = pixels.values()
+    assert len(others) == 3
+    assert all((other == whole).all() for other in others)
+    face = whole[FACE.top : FACE.top + FACE.side, FACE.left : FACE.left + FACE.side]
+    assert (ours == face.transpose(2, 0, 1)).all()
+
+
+def test_a_drawn_csv_is_read_like_fer2013(tmp_path: Path) -> None:
+    draw_fer2013(tmp_path / "fer2013.csv", 20)
+    source = read_fer2013(tmp_path / "fer2013.csv")
+    assert [sample.split for sample in source.samples] == ["train"] * 16 + ["valid"] * 2 + ["test"] * 2
+    assert source.findings == []
+    pictures = source.read(range(20))
+    assert {picture.shape for picture in pictures} == {(48, 48, 1)}
+    assert len({picture.tobytes() for picture in pictures}) == 20
+
+
+def test_drawn_portraits_are_read_like_celeba(tmp_path: Path) -> None:
+    draw_celeba(tmp_path / "celeba", 2)
+    source = read_celeba(tmp_path / "celeba")
+    assert [sample.identity for sample in source.samples] == [1] * VIEWS + [2] * VIEWS
+    pictures = source.read(range(len(source.samples)))
+    assert {Image.open(io.BytesIO(picture)).size for picture in pictures} == {(WIDTH, HEIGHT)}
+    assert len(set(pictures)) == len(pictures)
+
+
+def test_a_simulated_data_set_has_the_shards_that_a_build_would_make(tmp_path: Path) -> None:
+    place = tmp_path / "simulated"
+    assert simulate(place, 10_000, 512) == 32
+    split = ConstantPictures(ShardIndex(str(place), Folder(place)), "train")
+    assert split.samples == len(split.labels) == 10_000
+    assert {shard.samples for shard in split.shards} == {312, 313}
+    assert Stream([split], seed=0, batch=BATCH, window=512)[10**6].image.shape == (BATCH, 1, 48, 48)
+    assert open_here(place, 0)["index_seconds"] > 0
