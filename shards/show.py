@@ -12,7 +12,7 @@ from rich.text import Text
 from fes.errors import InputError
 from fes.expressions import EXPRESSIONS, UNLABELLED
 from shards.documents import read_document
-from shards.index import ShardIndex, Split
+from shards.index import ShardIndex, Split, spread
 from shards.schema import REPORT_NAME, UNLABELLED_NAME
 
 NO_FINDINGS = "nothing was rejected and nothing looks suspicious"
@@ -146,18 +146,12 @@ def contact_sheet(split: Split, rows: int = 8) -> Image.Image:
     for column, (label, name) in enumerate(columns.items()):
         left = column * (side + GAP)
         draw.text((left + side // 2, MARGIN), name, "black", font, anchor="ma")
-        for row, position in enumerate(_spread(np.flatnonzero(labels == label), rows)):
+        positions = np.flatnonzero(labels == label)
+        for row, position in enumerate(positions[spread(len(positions), rows)].tolist()):
             pixels = tiles.image(position).transpose(1, 2, 0)
             tile = Image.fromarray(pixels.squeeze(axis=2) if split.channels == 1 else pixels)
             sheet.paste(tile, (left, top + row * (side + GAP)))
     return sheet
-
-
-def _spread(positions: np.ndarray, most: int) -> list[int]:
-    """At most so many of the positions, evenly spread, the first and the last among them."""
-    if len(positions) <= most:
-        return positions.tolist()
-    return positions[np.linspace(0, len(positions) - 1, most).round().astype(np.int64)].tolist()
 
 
 def _font(names: list[str], side: int) -> ImageFont.FreeTypeFont:

@@ -1,9 +1,9 @@
-import multiprocessing
 import os
 import signal
-import threading
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -61,23 +61,20 @@ def test_ctrl_c_is_left_to_the_parent() -> None:
     assert set(spread(answer_ctrl_c, None, range(4), 2)) == {signal.SIG_IGN}
 
 
-def sleep(_: None, item: int) -> None:
+SPREAD_SLEEP = """
+import time
+from shards.workers import spread
+
+def sleep(job, item):
     time.sleep(60)
 
+list(spread(sleep, None, range(9), 2))
+"""
 
-def spread_sleep(pids: Path) -> None:
-    """Starts two workers that have much to do."""
 
-    def children() -> list[int]:
-        told = Path(f"/proc/self/task/{os.getpid()}/children").read_text()
-        return [int(pid) for pid in told.split()]
-
-    threading.Thread(target=lambda: list(spread(sleep, None, range(9), 2)), daemon=True).start()
-    while len(children()) < 2:
-        time.sleep(0.01)
-    time.sleep(0.3)
-    pids.write_text(" ".join(map(str, children())))
-    time.sleep(60)
+def children_of(pid: int) -> list[int]:
+    told = "".join(path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children"))
+    return [int(child) for child in told.split()]
 
 
 def is_running(pid: int) -> bool:
@@ -87,16 +84,18 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def test_workers_of_a_parent_that_is_killed_end_too(tmp_path: Path) -> None:
-    parent = multiprocessing.get_context("fork").Process(target=spread_sleep, args=(tmp_path / "pids",))
-    parent.start()
-    while not (tmp_path / "pids").exists() or not (tmp_path / "pids").read_text():
-        time.sleep(0.01)
-    workers = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
-    assert all(map(is_running, workers))
-    parent.kill()
-    parent.join()
-    until = time.monotonic() + 20
-    while any(map(is_running, workers)) and time.monotonic() < until:
+def wait_until(holds: Callable[[], bool]) -> None:
+    until = time.monotonic() + 30
+    while not holds():
+        assert time.monotonic() < until
         time.sleep(0.05)
-    assert not any(map(is_running, workers))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_of_a_parent_that_is_killed_end_too(number: signal.Signals) -> None:
+    parent = subprocess.Popen([sys.executable, "-c", SPREAD_SLEEP], cwd=Path(__file__).parents[2])
+    wait_until(lambda: len(children_of(parent.pid)) == 2)
+    workers = children_of(parent.pid)
+    parent.send_signal(number)
+    parent.wait()
+    wait_until(lambda: not any(map(is_running, workers)))
