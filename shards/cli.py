@@ -15,6 +15,7 @@ from fes.commandline import check_words
 from fes.errors import InputError, told_in_one_sentence
 from fes.expressions import EXPRESSIONS
 from fes.machine import cores
+from shards.build.curation import Dedup
 from shards.builders import BUILDERS, BuildCelebA, BuildDrawn, BuildFer2013, BuildFolder, BuildTfd
 from shards.checks.repair import repair
 from shards.checks.verify import verify
@@ -60,6 +61,10 @@ class Index:
     """The field of the samples' json that tells who it is."""
     numbers: tuple[str, ...] = EXPRESSIONS
     """The classes that the numbers 0, 1, 2, ... stand for in these shards; drop leaves a class out."""
+    dedup: Dedup = "none"
+    """What stays of pictures that occur more than once: all, one of all exact copies, or of all alike."""
+    no_leak: bool = False
+    """Leave out training samples whose picture stands in valid or test."""
     workers: int = field(default_factory=cores)
     """Processes that share the work; the index is the same for any number."""
     overwrite: bool = False
@@ -78,6 +83,8 @@ class Index:
                 numbers=self.numbers,
                 workers=self.workers,
                 overwrite=self.overwrite,
+                dedup=self.dedup,
+                no_leak=self.no_leak,
                 progress=meter,
             )
         print_summary(self.out)

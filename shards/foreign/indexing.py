@@ -11,6 +11,8 @@ from fes.errors import InputError, nearest
 from fes.expressions import EXPRESSIONS, expression_label
 from fes.files import write_file
 from fes.machine import cores
+from shards.build.curation import Curated, Dedup, curate
+from shards.build.fingerprint import FINGERPRINT
 from shards.build.report import report_of
 from shards.build.sizes import common_side
 from shards.build.writer import prepare
@@ -27,7 +29,17 @@ from shards.foreign.tar import (
     Tar,
     index_one,
 )
-from shards.schema import DROP, INDEX_NAME, NOBODY, REPORT_NAME, SPLITS, Finding, Progress, no_progress
+from shards.schema import (
+    DROP,
+    INDEX_NAME,
+    NOBODY,
+    REPORT_NAME,
+    SPLITS,
+    Finding,
+    Progress,
+    Sample,
+    no_progress,
+)
 from shards.workers import spread
 
 SOURCE = "webdataset"
@@ -45,12 +57,15 @@ def index_shards(
     numbers: Sequence[str] = EXPRESSIONS,
     workers: int | None = None,
     overwrite: bool = False,
+    dedup: Dedup = "none",
+    no_leak: bool = False,
     progress: Progress = no_progress,
 ) -> dict[str, object]:
     """Writes index.json, index.npy and report.json of tars into the folder `out`; returns the index.
 
     A sample has a picture, and may have a label (.cls, a number or a name) and details (.json). Every
-    picture is decoded once. What is damaged or makes no sense is left out and told in the report.
+    picture is decoded once. What is damaged, constant or makes no sense is left out and told in the
+    report, as are copies.
 
     Args:
         tars: files, folders of them, or names with braces as in `faces-{000000..000146}.tar`.
@@ -62,6 +77,8 @@ def index_shards(
         numbers: the classes that the numbers 0, 1, 2, ... stand for in these shards; "drop" leaves out.
         workers: processes that share the work, by default one per core; the index is the same for any.
         overwrite: replace an index that is in `out`.
+        dedup: leaves out copies, as `curate` does.
+        no_leak: leaves out training samples whose picture stands in valid or test, as `curate` does.
         progress: is called with the bytes of the tars read and in all.
 
     Raises:
@@ -76,12 +93,40 @@ def index_shards(
     paths = sorted(files.tars, key=lambda path: (SPLITS.index(split_of[path]), names[path]))
     found = dict(zip(paths, _read(meaning, paths, workers or cores(), progress), strict=True))
     findings = _findings({names[path]: tar for path, tar in found.items()}, files.packed)
-    used = {path: tar for path, tar in found.items() if tar.rows}
     _check(list(found.values()), meaning, findings)
+    readable = {path: tar for path, tar in found.items() if tar.rows}
+    used, curated = _curated(readable, names, split_of, dedup, no_leak)
+    findings += curated.findings
     shards = [
         Shard(names[path], split_of[path], len(tar.rows), tar.bytes, tar.sha256) for path, tar in used.items()
     ]
-    return _write(out, shards, list(used.values()), findings, {"tars": len(found)})
+    return _write(out, shards, list(used.values()), findings, {"tars": len(found)} | curated.facts)
+
+
+def _curated(
+    found: Mapping[Path, Tar],
+    names: Mapping[Path, str],
+    split_of: Mapping[Path, str],
+    dedup: Dedup,
+    no_leak: bool,
+) -> tuple[dict[Path, Tar], Curated]:
+    """What stays of the samples of tars, and what was found in them all."""
+    samples = [
+        Sample(split_of[path], int(row["label"]), f"{names[path]}: {key}", {})
+        for path, tar in found.items()
+        for key, row in zip(tar.keys, tar.rows, strict=True)
+    ]
+    prints = np.array([each for tar in found.values() for each in tar.prints], FINGERPRINT)
+    curated = curate(samples, {}, prints, dedup=dedup, no_leak=no_leak, what="samples")
+    if not len(curated.kept):
+        raise InputError(f"no sample of the {len(found)} tars can be used: all their pictures are constant")
+    kept, first, used = set(curated.kept.tolist()), 0, {}
+    for path, tar in found.items():
+        those = [at for at in range(len(tar.rows)) if first + at in kept]
+        first += len(tar.rows)
+        if those:
+            used[path] = tar.only(those)
+    return used, curated
 
 
 def _names(tars: Sequence[Path], out: Path) -> dict[Path, str]:

@@ -4,8 +4,8 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +15,7 @@ import numpy as np
 from fes.errors import InputError
 from fes.expressions import EXPRESSIONS, UNLABELLED, expression_label
 from shards.build.archive import sha256_of
+from shards.build.fingerprint import fingerprints
 from shards.documents import printable
 from shards.pictures import LARGEST, PICTURE_SUFFIXES, normalised
 from shards.schema import DETAILS, LABEL, NOBODY, PLACE, UNLABELLED_NAME
@@ -64,19 +65,25 @@ class Meaning:
     numbers: tuple[int | None, ...] = tuple(range(len(EXPRESSIONS)))
 
 
+PER_SAMPLE = ("rows", "people", "keys", "prints", "sizes")
+
+
 @dataclass
 class Tar:
     """What was found in a tar.
 
-    `rows` are of `PLACE`, without the identities, which `people` tell. `sizes` are widths and
-    heights, `channels` is the most of any picture, `troubles` are reasons and where in the tar they are,
-    and `fields` are those of the first details.
+    `rows` are of `PLACE`, without the identities, which `people` tell. `keys` are those of the samples,
+    `prints` the fingerprints of their pictures, `sizes` their widths and heights. `channels` is the most
+    of any picture, `troubles` are reasons and where in the tar they are, and `fields` are those of the
+    first details.
     """
 
     bytes: int
     sha256: str
     rows: list[np.ndarray] = field(default_factory=list)
     people: list[Person] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    prints: list[np.ndarray] = field(default_factory=list)
     sizes: list[tuple[int, int]] = field(default_factory=list)
     channels: int = 1
     troubles: list[tuple[str, str]] = field(default_factory=list)
@@ -85,6 +92,11 @@ class Tar:
     def tell(self, reason: str, where: str) -> None:
         """Notes a trouble."""
         self.troubles.append((reason, where))
+
+    def only(self, kept: Sequence[int]) -> "Tar":
+        """The same with some of the samples alone, by their places."""
+        lists = {name: [getattr(self, name)[at] for at in kept] for name in PER_SAMPLE}
+        return replace(self, **lists)
 
     @property
     def places(self) -> np.ndarray:
@@ -152,7 +164,7 @@ def _add(tar: Tar, meaning: Meaning, file: BinaryIO, key: str, members: dict[str
     """Adds a sample to what was found, or tells why not."""
     picture, contents = members[PICTURE], {kind: _read(file, member) for kind, member in members.items()}
     try:
-        height, width, channels = normalised(contents[PICTURE])[1].shape
+        pixels = normalised(contents[PICTURE])[1]
     except ValueError as error:
         tar.tell(str(error), printable(picture.name))
         return
@@ -163,6 +175,9 @@ def _add(tar: Tar, meaning: Meaning, file: BinaryIO, key: str, members: dict[str
         return
     tar.rows.append(_row(label, members, contents))
     tar.people.append(_person(tar, meaning, key, details))
+    tar.keys.append(printable(key))
+    tar.prints.append(fingerprints([pixels])[0])
+    height, width, channels = pixels.shape
     tar.sizes.append((width, height))
     tar.channels = max(tar.channels, channels)
 

@@ -104,7 +104,7 @@ def test_the_folder_that_img2dataset_writes_is_indexed(tmp_path: Path) -> None:
             [
                 {
                     "__key__": f"{shard * 10_000 + number:09d}",
-                    "jpg": picture(number, "JPEG", 32, 32),
+                    "jpg": picture(4 * shard + number, "JPEG", 32, 32),
                     "txt": "a happy face",
                     "json": {"caption": "a happy face", "key": "0", "exif": "{}", "emotion": "happiness"},
                 }
@@ -353,3 +353,30 @@ def test_progress_counts_the_bytes_of_the_tars(tmp_path: Path) -> None:
     index_shards(tars, tmp_path, workers=1, progress=lambda done, total: calls.append((done, total)))
     sizes = [tar.stat().st_size for tar in tars]
     assert calls == [(sum(sizes[: n + 1]), sum(sizes)) for n in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("options", "counts"),
+    [({}, [4, 2]), ({"dedup": "exact"}, [1, 2]), ({"no_leak": True}, [2, 2])],
+)
+def test_copies_are_told_and_left_out_as_asked(tmp_path: Path, options: dict, counts: list[int]) -> None:
+    write_tar(tmp_path / "train.tar", [{"png": picture(number)} for number in (1, 2, 2, 7)])
+    write_tar(tmp_path / "test.tar", [{"png": picture(1)}, {"png": picture(7)}])
+    index_shards([tmp_path], tmp_path, **options)
+    index = ShardIndex.load(tmp_path)
+    assert [index.split(name).samples for name in ("train", "test")] == counts
+    copies = found(tmp_path)["exact copies of a picture, constant ones too"]
+    assert [len(group) for group in copies] == [2, 2, 2]
+    assert ["train.tar: 000000000", "test.tar: 000000000"] in [
+        sorted(group, reverse=True) for group in copies
+    ]
+    assert len(found(tmp_path)["test sample whose exact picture stands in train"]) == 2
+
+
+def test_constant_pictures_are_left_out(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    Image.new("L", (20, 20), 7).save(buffer, "PNG")
+    write_tar(tmp_path / "a.tar", [{"png": buffer.getvalue()}, {"png": picture(1)}])
+    index_shards([tmp_path], tmp_path)
+    assert ShardIndex.load(tmp_path).split("train").samples == 1
+    assert found(tmp_path)["constant picture (every pixel the same)"] == ["a.tar: 000000000"]
