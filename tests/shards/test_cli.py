@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -220,7 +221,14 @@ def test_ctrl_c_leaves_no_index_and_no_traceback_and_the_same_command_goes_on(
 ) -> None:
     words = ["build", "drawn", "--out", tmp_path, "--workers", workers, "--train-identities", 400]
     program = subprocess.Popen(
-        [*PROGRAM, *map(str, words)], cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [*PROGRAM, *map(str, words)],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=partial(
+            signal.signal, signal.SIGINT, signal.SIG_DFL
+        ),  # a shell may have it ignored in jobs
     )
     while not list(tmp_path.glob("unfinished/*.npy")) and program.poll() is None:
         time.sleep(0.02)
