@@ -213,7 +213,7 @@ def test_a_damaged_list_costs_no_picture(
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_damaged_votes_cost_no_row_but_those_they_are_for(
+def test_damaged_votes_are_used_as_far_as_they_go_or_told_in_a_sentence(
     seed: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = "neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
