@@ -1,18 +1,16 @@
 """Spreads work over processes, in order, with whatever all of it needs sent to each of them once."""
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from fes.errors import InputError
-
-SECONDS_BETWEEN_LOOKS = 1.0
 
 Job, Item, Result = TypeVar("Job"), TypeVar("Item"), TypeVar("Result")
 
@@ -47,13 +45,15 @@ def _take(work: Callable, job: object) -> None:
     _taken = work, job
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_leave_with_the_parent, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_leave_with_the_parent, daemon=True).start()
 
 
-def _leave_with_the_parent(parent: int) -> None:
-    """A parent that is killed tells nobody: without this its workers would wait for more work for ever."""
-    while os.getppid() == parent:
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+def _leave_with_the_parent() -> None:
+    """A parent that is killed tells nobody: without this its workers would wait for more work for ever.
+
+    Asking for the parent's number would be too late where it is killed before this process first asks.
+    """
+    multiprocessing.parent_process().join()
     os._exit(1)
 
 

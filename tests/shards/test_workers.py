@@ -62,8 +62,10 @@ def test_ctrl_c_is_left_to_the_parent() -> None:
 
 
 SPREAD_SLEEP = """
-import time
+import os, sys, time
 from shards.workers import spread
+
+os.register_at_fork(after_in_child=lambda: time.sleep(float(sys.argv[1])))
 
 def sleep(job, item):
     time.sleep(60)
@@ -92,8 +94,10 @@ def wait_until(holds: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_workers_of_a_parent_that_is_killed_end_too(number: signal.Signals) -> None:
-    parent = subprocess.Popen([sys.executable, "-c", SPREAD_SLEEP], cwd=Path(__file__).parents[2])
+@pytest.mark.parametrize("seconds_to_start", [0, 1])  # of a worker, which the parent does not live to see
+def test_workers_of_a_parent_that_is_killed_end_too(number: signal.Signals, seconds_to_start: int) -> None:
+    command = [sys.executable, "-c", SPREAD_SLEEP, str(seconds_to_start)]
+    parent = subprocess.Popen(command, cwd=Path(__file__).parents[2])
     wait_until(lambda: len(children_of(parent.pid)) == 2)
     workers = children_of(parent.pid)
     parent.send_signal(number)
