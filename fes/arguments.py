@@ -5,29 +5,49 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import tyro
 
 from fes.commandline import check_words
-from fes.config import Config, check
+from fes.config import Config, check, check_changes
 from fes.errors import InputError
+from fes.hardware import Hardware, check_hardware
 from fes.mixture import Mixture, read_places
 from fes.tree import from_tree, read_yaml
 from shards.remote.addresses import PIPE
 
+Kind = TypeVar("Kind", Config, Hardware)
+
 
 @dataclass(frozen=True)
-class Arguments(Config):
+class Arguments(Config, Hardware):
     """Train a network that draws any face with any of seven expressions."""
 
     config: Path | None = None
-    """A yaml file of these settings; flags win over it."""
+    """A yaml file of these settings, but for those of the hardware; flags win over it."""
     dry_run: bool = False
     """Show the settings, the networks' sizes and the data, and stop."""
+    allow_change: tuple[str, ...] = ()
+    """Settings that may differ from those that the run was begun with, e.g. `optimiser.critic-rate`."""
 
 
-def parse(arguments: Sequence[str]) -> tuple[Config, bool]:
-    """The config that a command line asks for, checked, and whether it is a dry run.
+@dataclass(frozen=True)
+class Asked:
+    """What a command line asks for."""
+
+    config: Config
+    """What is to be learnt."""
+    hardware: Hardware
+    """How it is to be computed."""
+    dry_run: bool = False
+    """Whether to show it and stop."""
+    allow_change: tuple[str, ...] = ()
+    """Settings, as `loss.image_weight`, that may differ from those of the run so far."""
+
+
+def parse(arguments: Sequence[str]) -> Asked:
+    """What a command line asks for, checked.
 
     Raises:
         InputError: an unknown flag, or a yaml file or a value that cannot be used.
@@ -46,8 +66,19 @@ def parse(arguments: Sequence[str]) -> tuple[Config, bool]:
     )
     if known.data is None:
         _refuse_commands(settings.data, file)
-    fields = {field.name: getattr(parsed, field.name) for field in dataclasses.fields(Config)}
-    return check(Config(**fields)), parsed.dry_run
+    asked = Asked(
+        config=check(_part(parsed, Config)),
+        hardware=check_hardware(_part(parsed, Hardware)),
+        dry_run=parsed.dry_run,
+        allow_change=tuple(name.replace("-", "_") for name in parsed.allow_change),
+    )
+    check_changes(asked.allow_change)
+    return asked
+
+
+def _part(parsed: Arguments, kind: type[Kind]) -> Kind:
+    """The fields of one of the dataclasses that the arguments are made of."""
+    return kind(**{field.name: getattr(parsed, field.name) for field in dataclasses.fields(kind)})
 
 
 def _refuse_commands(data: object, file: Path | None) -> None:

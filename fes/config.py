@@ -6,7 +6,8 @@ it belongs to the launcher and its profile.
 """
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
@@ -69,6 +70,8 @@ class OptimiserConfig:
     """Decay of the mean of the gradients; WGAN-GP wants none."""
     beta2: float = 0.9
     """Decay of the mean of the squared gradients."""
+    max_gradient_norm: float | None = None
+    """A player's gradients, as one vector, are shortened to this length. None: left as they are."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,22 @@ class Config:
     clock: ClockConfig = field(default_factory=ClockConfig)
 
 
+def check_changes(names: Sequence[str]) -> None:
+    """Raises `InputError` for a setting, as `loss.image_weight`, that no run may change when it goes on.
+
+    Those of the loss, of the optimiser and of the average may. The others decide which samples and draws a
+    step sees, or what the networks look like: with those changed it is another run.
+    """
+    sections = {"loss": LossConfig, "optimiser": OptimiserConfig}
+    known = [f"{name}.{each.name}" for name, kind in sections.items() for each in fields(kind)]
+    known.append("ema_halflife_kimg")
+    for name in names:
+        if name not in known:
+            raise InputError(
+                f"--allow-change {name}: no setting of this name may change; these may: {', '.join(known)}"
+            )
+
+
 def check(config: Config) -> Config:
     """The config itself, if its values make sense.
 
@@ -163,7 +182,8 @@ def check(config: Config) -> Config:
         ("clock.", config.clock),
     ):
         for key, value in vars(section).items():
-            _check_number(f"--{prefix}{key}".replace("_", "-"), value)
+            if value is not None:
+                _check_number(f"--{prefix}{key}".replace("_", "-"), value)
     for flag, value in (
         ("--ema-halflife-kimg", config.ema_halflife_kimg),
         ("--stream.patience", config.stream.patience),
@@ -175,7 +195,7 @@ def check(config: Config) -> Config:
 
 
 def _check_number(flag: str, value: float) -> None:
-    positive = flag.endswith(("-kimg", "-rate", "-gb", ".patience"))
+    positive = flag.endswith(("-kimg", "-rate", "-gb", "-norm", ".patience"))
     if not math.isfinite(value) or value < 0 or (positive and value == 0):
         wanted = "a positive number" if positive else "a number that is not negative"
         raise InputError(f"{flag} is {value}: it must be {wanted}")

@@ -49,17 +49,19 @@ def write_folder(path: Path, contents: Mapping[str, bytes]) -> None:
     Raises:
         InputError: as `write_file`.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial, old = (path.with_name(f".{path.name}.{end}") for end in ("partial", "old"))
     try:
-        shutil.rmtree(partial, ignore_errors=True)
+        for rest in (partial, old):
+            shutil.rmtree(rest, ignore_errors=True)
         partial.mkdir()
         for name, content in contents.items():
             _write_through(partial / name, content)
         _sync_folder(partial)
         if path.exists():
-            shutil.rmtree(path)
+            os.replace(path, old)
         os.replace(partial, path)
         _sync_folder(path.parent)
+        shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise InputError(f"cannot write {path}: {error.strerror}") from None

@@ -1,5 +1,6 @@
 """What a run leaves behind: lines of measurements, snapshots with their grids, states."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from fes.pictures import sheet, write_picture
 from fes.plan import warnings_about
 from fes.reading import OnBadSample
 from fes.report import Report
-from fes.runtime import Runtime
+from fes.runtime.processes import Runtime
 from fes.snapshot import save_snapshot, snapshot_path
 from fes.state import Parts, save_state
 from fes.stream import Stream
@@ -89,28 +90,22 @@ class Recorder:
             )
 
     def snapshot(self, step: int) -> None:
-        if self.report:
-            kimg = self.clock.kimg(step)
-            path = snapshot_path(self.config.run, kimg)
-            save_snapshot(path, self.ema, self.config, kimg, self.mixture.summary())
-            average = self.ema.average
-            rows = all_expressions(average["encoder"], average["generator"], self.faces)
-            grid = sheet(rows.cpu().numpy())
-            write_picture(grid, self.config.run / "grids" / f"grid-{kimg:010.3f}.png")
-            self.report.grid(kimg, grid)
-        self.runtime.wait()
+        self.runtime.from_main(partial(self._save_snapshot, self.clock.kimg(step)))
+
+    def _save_snapshot(self, kimg: float) -> None:
+        path = snapshot_path(self.config.run, kimg)
+        save_snapshot(path, self.ema, self.config, kimg, self.mixture.summary())
+        average = self.ema.average
+        rows = all_expressions(average["encoder"], average["generator"], self.faces)
+        grid = sheet(rows.cpu().numpy())
+        write_picture(grid, self.config.run / "grids" / f"grid-{kimg:010.3f}.png")
+        self.report.grid(kimg, grid)
 
     def state(self, step: int) -> None:
-        if self.report:
-            save_state(
-                self.config.run,
-                self.parts,
-                step=step,
-                kimg=self.clock.kimg(step),
-                config=self.config,
-                fingerprint=self.mixture.fingerprint,
-            )
-        self.runtime.wait()
+        players = {name: player.state_dict() for name, player in self.parts.players.items()}
+        write = partial(save_state, self.config.run, self.parts, players)
+        about = {"config": self.config, "fingerprint": self.mixture.fingerprint}
+        self.runtime.from_main(partial(write, step=step, kimg=self.clock.kimg(step), **about))
 
 
 def _faces(config: Config, mixture: Mixture) -> np.ndarray:

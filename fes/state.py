@@ -1,20 +1,23 @@
 """States: everything that is needed to go on with a run as if it had never stopped.
 
-A state is a folder `state-<kimg>` of a run: the four networks and the average as safetensors, the two
-optimisers (loaded with `weights_only`, so that no pickle runs code), and `state.json`. There is no
-generator or loader to save: random draws and the order of the data are functions of the step.
+A state is a folder `state-<kimg>` of a run: the four networks and the average as safetensors, what the
+players keep (loaded with `weights_only`, so that no pickle runs code), `state.json`, and the sums of all of
+them, as `sha256sum --check SHA256SUMS` reads them. There is no generator or loader to save: random draws and
+the order of the data are functions of the step.
 """
 
+import hashlib
 import io
 import json
+import os
 import pickle
 import shutil
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import nn
 
@@ -23,12 +26,23 @@ from fes.errors import InputError
 from fes.files import write_folder
 from fes.tree import Tree, to_tree
 
-FORMAT = "fes-state-1"
+FORMAT = "fes-state-2"
+SUMS = "SHA256SUMS"
 KEEP = 2
 FREE = ("data", "run", "stream", "clock", "grid_faces")
 """Settings that a run may change when it goes on: they do not touch the numbers. The data themselves are
 compared by their fingerprint. One of them does touch the numbers, `stream.on_bad_sample`: a run that ended
 at a damaged sample has to be able to go on without it."""
+
+
+class Keeper(Protocol):
+    """A player, as far as a state is concerned."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors, numbers and words that are all it needs to go on; asked for on all ranks at once."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from there; raises InputError where that cannot be done with the ranks at hand."""
 
 
 @dataclass(frozen=True)
@@ -37,26 +51,63 @@ class Parts:
 
     networks: nn.Module
     average: nn.Module
-    optimisers: dict[str, torch.optim.Optimizer]
+    players: Mapping[str, Keeper]
 
 
-def save_state(run: Path, parts: Parts, *, step: int, kimg: float, config: Config, fingerprint: str) -> Path:
+@dataclass(frozen=True)
+class Found:
+    """The newest sound state of a run, read."""
+
+    path: Path
+    contents: dict[str, bytes]
+    """Each file of it."""
+    damaged: tuple[str, ...] = ()
+    """A sentence on each newer one that is damaged."""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """Where a run goes on."""
+
+    step: int = 0
+    """The step that is next."""
+    changes: tuple[str, ...] = ()
+    """Settings that are no longer as they were, each with both values."""
+
+
+class _Damaged(Exception):
+    """A state is not what was written."""
+
+
+def save_state(
+    run: Path,
+    parts: Parts,
+    players: Mapping[str, Mapping[str, Any]],
+    *,
+    step: int,
+    kimg: float,
+    config: Config,
+    fingerprint: str,
+) -> Path:
     """Writes a state, all or nothing, and removes all but the last two; returns its folder.
+
+    Args:
+        players: what each player's `state_dict` gave, on all ranks together.
 
     Raises:
         InputError: the folder cannot be written, or is full; older states are kept.
     """
     path = run / f"state-{kimg:010.3f}"
     about = {"format": FORMAT, "step": step, "config": to_tree(config), "fingerprint": fingerprint}
-    optimisers = io.BytesIO()
-    torch.save({name: optimiser.state_dict() for name, optimiser in parts.optimisers.items()}, optimisers)
+    kept = io.BytesIO()
+    torch.save(dict(players), kept)
     contents = {
         "networks.safetensors": save(_tensors(parts.networks)),
         "average.safetensors": save(_tensors(parts.average)),
-        "optimisers.pt": optimisers.getvalue(),
+        "players.pt": kept.getvalue(),
         "state.json": json.dumps(about, indent=2).encode(),
     }
-    write_folder(path, contents)
+    write_folder(path, {**contents, SUMS: _sums(contents)})
     for old in list_states(run)[:-KEEP]:
         shutil.rmtree(old)
     return path
@@ -67,62 +118,118 @@ def list_states(run: Path) -> list[Path]:
     return sorted(run.glob("state-*"))
 
 
-def load_state(path: Path, parts: Parts, config: Config, fingerprint: str) -> int:
-    """Restores a state in place and returns its step.
+def find_state(run: Path) -> Found | None:
+    """The newest sound state of a run, None where it has none yet.
+
+    A damaged one that is newer is put aside as `damaged-state-<kimg>`; what was left half-written, by a
+    process that was killed, is removed.
 
     Raises:
-        InputError: the state is damaged, or belongs to another config or other data; the differences
-            are named.
+        InputError: there are states, and none of them is sound or can be read.
     """
-    try:
-        about = _read_about(path / "state.json")
-        _refuse_differences(path, about, config, fingerprint)
-        parts.networks.load_state_dict(load((path / "networks.safetensors").read_bytes()))
-        parts.average.load_state_dict(load((path / "average.safetensors").read_bytes()))
-        saved = _read_optimisers(path / "optimisers.pt")
-        for name, optimiser in parts.optimisers.items():
-            optimiser.load_state_dict(saved[name])
-        return int(about["step"])
-    except InputError:
-        raise
-    except (OSError, SafetensorError, RuntimeError, KeyError, ValueError) as error:
+    for unfinished in run.glob(".state-*.partial"):
+        shutil.rmtree(unfinished, ignore_errors=True)
+    damaged: list[tuple[Path, str]] = []
+    for path in reversed(list_states(run)):
+        try:
+            return Found(path, _read(path), tuple(_put_aside(*each) for each in damaged))
+        except _Damaged as damage:
+            damaged.append((path, str(damage)))
+    if damaged:
+        faults = "; ".join(f"{path.name}: {reason}" for path, reason in damaged)
         raise InputError(
-            f"the state {path} is damaged ({' '.join(str(error).split())}): "
-            "remove that folder, and the same command goes on from the one before"
+            f"no state of the run {run} can be used ({faults}): take another --run folder, or remove these "
+            "states to begin anew"
+        )
+    return None
+
+
+def restore(
+    found: Found, parts: Parts, config: Config, fingerprint: str, allow_change: Collection[str] = ()
+) -> Restored:
+    """Puts a state's contents into the parts, in place.
+
+    Args:
+        allow_change: settings of the config, as `loss.image_weight`, that may differ from the state's.
+
+    Raises:
+        InputError: the state belongs to another config, to other data, or to another number of ranks than a
+            player can go on with; the differences are named, and nothing was changed.
+    """
+    about = json.loads(found.contents["state.json"])
+    changes = _changes(found.path, about["config"], config, allow_change)
+    if about["fingerprint"] != fingerprint:
+        raise InputError(
+            f"the run goes on from {found.path}, which saw other data than --data {config.data}, or with "
+            "other weights. Take the same data, or another --run folder"
+        )
+    kept = _read_players(found.contents["players.pt"])
+    for name, player in parts.players.items():
+        player.load_state_dict(kept[name])
+    parts.networks.load_state_dict(load(found.contents["networks.safetensors"]))
+    parts.average.load_state_dict(load(found.contents["average.safetensors"]))
+    return Restored(int(about["step"]), changes)
+
+
+def _read(path: Path) -> dict[str, bytes]:
+    """Every file of a state that is as it was written."""
+    try:
+        lines = (path / SUMS).read_text().splitlines() if (path / SUMS).exists() else []
+        sums = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+        contents = {each.name: each.read_bytes() for each in path.iterdir() if each.name != SUMS}
+    except PermissionError as error:
+        raise InputError(f"cannot read the state {path}: {error.strerror}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise _Damaged(" ".join(str(error).split())) from None
+    if not sums:
+        raise _Damaged(f"it has no {SUMS}, or is of an older fes")
+    for name, digest in sums.items():
+        if name not in contents:
+            raise _Damaged(f"{name} is missing")
+        if hashlib.sha256(contents[name]).hexdigest() != digest:
+            raise _Damaged(f"{name} is not what was written")
+    about = json.loads(contents["state.json"])
+    if about["format"] != FORMAT:
+        raise _Damaged(f"it is of the format {about['format']}, and this fes reads {FORMAT}")
+    return contents
+
+
+def _put_aside(path: Path, reason: str) -> str:
+    aside = path.with_name(f"damaged-{path.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    os.replace(path, aside)
+    return f"the state {path} is damaged ({reason}), and was put aside as {aside.name}"
+
+
+def _sums(contents: Mapping[str, bytes]) -> bytes:
+    lines = (f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in contents.items())
+    return "".join(lines).encode()
+
+
+def _read_players(content: bytes) -> dict[str, Any]:
+    try:
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, EOFError):  # torch's sentence advises to load without the guard
+        raise InputError(
+            "the state's players.pt holds something other than tensors: it is not loaded"
         ) from None
 
 
-def _read_about(path: Path) -> dict[str, Any]:
-    about = json.loads(path.read_bytes())
-    if not isinstance(about, dict) or about.get("format") != FORMAT:
-        raise ValueError(f"{path.name} is not of the format {FORMAT}")
-    return about
-
-
-def _read_optimisers(path: Path) -> dict[str, Any]:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError):  # torch's sentence advises to load without the guard
-        raise ValueError(f"{path.name} holds something other than tensors") from None
-
-
-def _refuse_differences(path: Path, about: dict[str, Any], config: Config, fingerprint: str) -> None:
-    then, now = _flat(about["config"]), _flat(to_tree(config))
-    differences = [
-        f"{key} was {then.get(key)} and is {now.get(key)}"
+def _changes(path: Path, then_tree: Tree, config: Config, allowed: Collection[str]) -> tuple[str, ...]:
+    then, now = _flat(then_tree), _flat(to_tree(config))
+    differing = {
+        key: f"{key} was {then.get(key)} and is {now.get(key)}"
         for key in sorted(then.keys() | now.keys())
         if then.get(key) != now.get(key) and key.split(".")[0] not in FREE
-    ]
-    if differences:
+    }
+    refused = [told for key, told in differing.items() if key not in allowed]
+    if refused:
         raise InputError(
-            f"the run goes on from {path}, but the config is another: {'; '.join(differences)}. "
-            "Take the same settings, or another --run folder"
+            f"the run goes on from {path}, but the config is another: {'; '.join(refused)}. "
+            "Take the same settings, or another --run folder; what a run may change (loss, optimiser, "
+            "ema_halflife_kimg) can be named after --allow-change"
         )
-    if about["fingerprint"] != fingerprint:
-        raise InputError(
-            f"the run goes on from {path}, which saw other data than --data {config.data}, or with other "
-            "weights. Take the same data, or another --run folder"
-        )
+    return tuple(differing.values())
 
 
 def _flat(tree: Tree, prefix: str = "") -> dict[str, Any]:

@@ -14,13 +14,14 @@ The same command again goes on from the run's newest state. `--help` lists the s
 file.yaml` reads them from a file (flags win), `--dry-run` shows what would be trained and stops.
 """
 
+import dataclasses
 import os
 import sys
 from collections.abc import Callable, Sequence
 
 import torch
 
-from fes.arguments import parse, resolve
+from fes.arguments import Asked, parse, resolve
 from fes.clock import Clock
 from fes.config import Config
 from fes.decoded import DecodedSplit, decode_to
@@ -36,8 +37,9 @@ from fes.plan import describe
 from fes.reading import Samples
 from fes.recorder import Recorder
 from fes.report import progress
-from fes.runtime import Player, Runtime
-from fes.state import Parts, list_states, load_state
+from fes.runtime.player import Player
+from fes.runtime.processes import Runtime
+from fes.state import Found, Parts, Restored, find_state, restore
 from fes.stream import Stream, share_of
 from fes.trainer import fit
 
@@ -68,16 +70,22 @@ def decoded(config: Config, mixture: Mixture, runtime: Runtime) -> list[Samples]
 
 def build(config: Config, networks: Networks, runtime: Runtime) -> tuple[Parts, Ema, Player, Player]:
     """The networks' average, and the two players, critics first."""
+    if runtime.hardware.channels_last:
+        networks.to(memory_format=torch.channels_last)
     ema = Ema(networks, config.ema_halflife_kimg)
-    betas = config.optimiser.beta1, config.optimiser.beta2
-    objectives = CriticObjective(networks, config.loss), AutoencoderObjective(networks, config.loss)
-    rates = config.optimiser.critic_rate, config.optimiser.autoencoder_rate
-    optimisers = [
-        torch.optim.Adam(objective.parameters(), rate, betas)
-        for objective, rate in zip(objectives, rates, strict=True)
-    ]
-    parts = Parts(networks, ema.average, dict(zip(("critics", "autoencoder"), optimisers, strict=True)))
-    critics, autoencoder = map(runtime.player, objectives, optimisers)
+    adam = config.optimiser
+    critics, autoencoder = (
+        runtime.player(
+            objective,
+            torch.optim.Adam(objective.parameters(), rate, (adam.beta1, adam.beta2)),
+            adam.max_gradient_norm,
+        )
+        for objective, rate in (
+            (CriticObjective(networks, config.loss), adam.critic_rate),
+            (AutoencoderObjective(networks, config.loss), adam.autoencoder_rate),
+        )
+    )
+    parts = Parts(networks, ema.average, {"critics": critics, "autoencoder": autoencoder})
     return parts, ema, critics, autoencoder
 
 
@@ -85,7 +93,7 @@ def show(config: Config, mixture: Mixture, runtime: Runtime) -> int:
     """Prints what would be trained; returns the process's exit code."""
     plan = describe(config, mixture, runtime.ranks)
     if runtime.is_main:
-        print(plan)
+        print(f"{plan}\n{runtime.describe()}")
     return 0
 
 
@@ -115,24 +123,40 @@ def noise_for(config: Config, runtime: Runtime) -> Callable[[int], Noise]:
     return of
 
 
-def train(config: Config, mixture: Mixture, runtime: Runtime) -> int:
+def train(asked: Asked, mixture: Mixture, runtime: Runtime) -> int:
     """Trains from the newest state, or from the beginning; returns the process's exit code."""
+    config = asked.config
     stream = stream_for(config, mixture, runtime)
-    if runtime.is_main:
-        make_folder(config.run)
+    runtime.from_main(lambda: make_folder(config.run))
+    found = runtime.from_main(lambda: find_state(config.run))
     networks = Networks(config.model, config.seed).to(runtime.device)
     parts, ema, critics, autoencoder = build(config, networks, runtime)
-    states = list_states(config.run)
-    start = load_state(states[-1], parts, config, mixture.fingerprint) if states else 0
+    restored = Restored()
+    if found:
+        restored = runtime.together(
+            lambda: restore(found, parts, config, mixture.fingerprint, asked.allow_change)
+        )
+    start = restored.step
     runtime.catch_signals()
     batches = runtime.placed(stream.batches(start, config.stream.workers, config.stream.patience))
     clock = Clock.of(config)
     with Recorder(config, runtime, parts, ema, mixture, stream, start) as recorder:
-        recorder.say(f"goes on from {states[-1]}" if states else f"begins {config.run}")
+        _greet(recorder, config, found, restored, runtime.describe())
         noise_of = noise_for(config, runtime)
         end = fit(config, critics, autoencoder, ema, batches, noise_of, recorder, runtime.mean, start)
         recorder.say(_farewell(config, clock, end))
     return 0 if clock.finished(end) else runtime.exit_code
+
+
+def _greet(
+    recorder: Recorder, config: Config, found: Found | None, restored: Restored, computes_on: str
+) -> None:
+    for sentence in found.damaged if found else ():
+        recorder.say(f"warning: {sentence}")
+    recorder.say(f"goes on from {found.path}" if found else f"begins {config.run}")
+    for change in restored.changes:
+        recorder.say(f"from here on: {change}")
+    recorder.say(computes_on)
 
 
 def _farewell(config: Config, clock: Clock, end: int) -> str:
@@ -144,10 +168,10 @@ def _farewell(config: Config, clock: Clock, end: int) -> str:
     )
 
 
-def _asked_for(arguments: Sequence[str]) -> tuple[Config, Mixture, bool]:
-    config, dry_run = parse(arguments)
-    mixture = Mixture.load(config.data, config.stream)
-    return resolve(config, mixture), mixture, dry_run
+def _asked_for(arguments: Sequence[str]) -> tuple[Asked, Mixture]:
+    asked = parse(arguments)
+    mixture = Mixture.load(asked.config.data, asked.config.stream)
+    return dataclasses.replace(asked, config=resolve(asked.config, mixture)), mixture
 
 
 def _check_the_same(mixture: Mixture, runtime: Runtime) -> None:
@@ -163,21 +187,21 @@ def _check_the_same(mixture: Mixture, runtime: Runtime) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line of `accelerate launch fes/train.py`."""
-    asked, fault = None, None
+    asked, hardware, fault = None, None, None
     # Until the ranks have met, one on each machine tells.
     with told_in_one_sentence("train.py", silent=os.environ.get("LOCAL_RANK", "0") != "0"):
         try:
-            asked = _asked_for(sys.argv[1:] if arguments is None else arguments)
+            asked, mixture = _asked_for(sys.argv[1:] if arguments is None else arguments)
+            hardware = asked.hardware
         except InputError as error:
             if os.environ.get("WORLD_SIZE", "1") == "1":
                 raise
             fault = error  # it may be this rank's alone: told once they have met
-        runtime = Runtime()
+        runtime = Runtime(hardware)
     with told_in_one_sentence("train.py"):
         runtime.agree(fault)
-        config, mixture, dry_run = asked
         _check_the_same(mixture, runtime)
-        code = show(config, mixture, runtime) if dry_run else train(config, mixture, runtime)
+        code = show(asked.config, mixture, runtime) if asked.dry_run else train(asked, mixture, runtime)
         runtime.close()
     raise SystemExit(code)
 

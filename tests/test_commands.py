@@ -42,7 +42,7 @@ def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 @pytest.mark.parametrize("recipe", sorted(REPOSITORY.glob("recipes/*.yaml")), ids=lambda path: path.stem)
 def test_a_recipe_is_a_config_that_can_be_trained(recipe: Path) -> None:
-    config, _ = parse(["--config", str(recipe), "--data", "data", "--run", "run"])
+    config = parse(["--config", str(recipe), "--data", "data", "--run", "run"]).config
     assert config.critic_steps == 2
 
 

@@ -16,7 +16,8 @@ from fes.batch import Batch
 from fes.config import ClockConfig, Config, ModelConfig
 from fes.mixture import Mixture
 from fes.networks import Networks
-from fes.runtime import Player, Runtime
+from fes.runtime.player import Player
+from fes.runtime.processes import Runtime
 from fes.stream import Stream, share_of
 from fes.train import build
 from fes.trainer import fit

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fes.arguments import parse, resolve
+from fes.arguments import Asked, parse, resolve
 from fes.config import Config, ModelConfig
 from fes.errors import InputError
+from fes.hardware import Hardware
 from fes.mixture import Mixture
 from fes.tree import to_tree
 from shards.remote.addresses import shown
@@ -17,10 +18,11 @@ from shards.remote.addresses import shown
 def test_flags_win_over_the_yaml_file_and_the_file_over_the_defaults(tmp_path):
     file = tmp_path / "run.yaml"
     file.write_text("data: d\nrun: r\nbatch: 64\nseed: 3\nmodel:\n  latent_dim: 16\n  channels: 3\n")
-    config, dry_run = parse(["--config", str(file), "--batch", "128", "--model.latent-dim", "24"])
+    asked = parse(["--config", str(file), "--batch", "128", "--model.latent-dim", "24"])
+    config = asked.config
     assert (config.batch, config.seed, config.critic_steps) == (128, 3, 5)
     assert (config.model.latent_dim, config.model.channels, config.model.resolution) == (24, 3, None)
-    assert (config.data, config.run, dry_run) == ("d", Path("r"), False)
+    assert (config.data, config.run, asked.dry_run) == ("d", Path("r"), False)
 
 
 @pytest.mark.parametrize("equals", [False, True])
@@ -28,15 +30,14 @@ def test_flags_alone_and_their_two_spellings(equals, tmp_path):
     file = tmp_path / "run.yaml"
     file.write_text("seed: 7")
     config_flag = [f"--config={file}"] if equals else ["--config", str(file)]
-    config, dry_run = parse(["--data", "d", "--run", "r", "--dry-run", *config_flag])
-    assert config == Config("d", Path("r"), seed=7)
-    assert dry_run
+    asked = parse(["--data", "d", "--run", "r", "--dry-run", *config_flag])
+    assert asked == Asked(Config("d", Path("r"), seed=7), Hardware(), dry_run=True)
 
 
 def test_a_whole_config_goes_through_yaml_and_the_command_line_unchanged(tiny_config, tmp_path):
     file = tmp_path / "run.yaml"
     file.write_text(yaml.safe_dump(to_tree(tiny_config)))
-    assert parse(["--config", str(file)]) == (tiny_config, False)
+    assert parse(["--config", str(file)]) == Asked(tiny_config, Hardware())
 
 
 @pytest.mark.parametrize(
@@ -118,13 +119,13 @@ def test_a_command_is_not_taken_from_a_file(tmp_path, monkeypatch, data):
             parse(["--config", "run.yaml", *more])
         assert "\n" not in str(caught.value)
     for flag in (["--data", data], [f"--data={data}"]):
-        assert parse(["--config", "run.yaml", *flag])[0].data == data
+        assert parse(["--config", "run.yaml", *flag]).config.data == data
 
 
 def test_a_file_may_hold_a_command_that_the_command_line_replaces(tmp_path):
     file = tmp_path / "run.yaml"
     file.write_text("data: 'pipe:cat {}'\nrun: r")
-    assert parse(["--config", str(file), "--data", "d"])[0].data == "d"
+    assert parse(["--config", str(file), "--data", "d"]).config.data == "d"
 
 
 def test_a_command_is_not_kept(drawn_mixture):

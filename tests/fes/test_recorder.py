@@ -14,7 +14,8 @@ from fes.errors import InputError
 from fes.mixture import Mixture
 from fes.networks import Networks
 from fes.recorder import Recorder, grid_faces
-from fes.runtime import Runtime
+from fes.runtime.player import Player
+from fes.runtime.processes import Runtime
 from fes.state import Parts, list_states
 from fes.stream import Stream
 from shards.index import ShardIndex
@@ -78,7 +79,9 @@ def recorder_of(config: Config, mixture: Mixture, runtime: Runtime | None = None
     config.run.mkdir(exist_ok=True)
     networks = Networks(config.model, config.seed)
     ema = Ema(networks, config.ema_halflife_kimg)
-    parts = Parts(networks, ema.average, {"critics": torch.optim.Adam(networks.parameters())})
+    parts = Parts(
+        networks, ema.average, {"critics": Player(networks, torch.optim.Adam(networks.parameters()))}
+    )
     stream = Stream(mixture.parts(48, 1), seed=0, batch=8, window=64)
     return Recorder(config, runtime or Runtime(), parts, ema, mixture, stream, start=0)
 

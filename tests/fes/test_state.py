@@ -1,10 +1,13 @@
-"""States: what is saved comes back, the wrong state is refused, and no pickle runs code."""
+"""States: what is saved comes back, the wrong state is refused, a damaged one is passed over."""
 
 import dataclasses
+import hashlib
 import io
+import json
 import os
 import pickle
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,28 +17,32 @@ from fes.config import ClockConfig, LossConfig, OptimiserConfig, StreamConfig
 from fes.ema import Ema
 from fes.errors import InputError
 from fes.networks import Networks
-from fes.state import Parts, list_states, load_state, save_state
+from fes.runtime.player import Player
+from fes.state import SUMS, Parts, Restored, find_state, list_states, restore, save_state
 
-FILES = ["average.safetensors", "networks.safetensors", "optimisers.pt", "state.json"]
+FILES = ["SHA256SUMS", "average.safetensors", "networks.safetensors", "players.pt", "state.json"]
 
 
-def parts_of(model, seed: int, steps: int = 2) -> Parts:
-    """Networks, their average and two optimisers that have taken a few steps."""
+def parts_of(model, seed: int, steps: int = 2, rate: float = 1e-3) -> Parts:
+    """Networks, their average and two players that have taken a few steps."""
     networks = Networks(model, seed)
     ema = Ema(networks, 20.0)
-    players = {
-        "critics": [*networks.latent_critic.parameters(), *networks.image_critic.parameters()],
-        "autoencoder": [*networks.encoder.parameters(), *networks.generator.parameters()],
+    halves = {
+        "critics": torch.nn.ModuleList([networks.latent_critic, networks.image_critic]),
+        "autoencoder": torch.nn.ModuleList([networks.encoder, networks.generator]),
     }
-    optimisers = {name: torch.optim.Adam(own, 1e-3, (0.0, 0.9)) for name, own in players.items()}
+    players = {
+        name: Player(own, torch.optim.Adam(own.parameters(), rate, (0.0, 0.9)))
+        for name, own in halves.items()
+    }
     rng = torch.Generator().manual_seed(seed)
     for step in range(steps):
         for parameter in networks.parameters():
             parameter.grad = torch.randn(parameter.shape, generator=rng)
-        for optimiser in optimisers.values():
-            optimiser.step()
+        for player in players.values():
+            player.optimiser.step()
         ema.update(seen=8 * (step + 1), images=8)
-    return Parts(networks, ema.average, optimisers)
+    return Parts(networks, ema.average, players)
 
 
 def tensors_of(parts: Parts) -> list[torch.Tensor]:
@@ -43,17 +50,28 @@ def tensors_of(parts: Parts) -> list[torch.Tensor]:
     modules = [*parts.networks.state_dict().values(), *parts.average.state_dict().values()]
     moments = [
         value
-        for optimiser in parts.optimisers.values()
-        for entry in optimiser.state_dict()["state"].values()
+        for player in parts.players.values()
+        for entry in player.state_dict()["optimiser"]["state"].values()
         for value in entry.values()
     ]
     assert len(moments) == 3 * len(list(parts.networks.parameters()))
     return modules + moments
 
 
+def equal(some: list[torch.Tensor], others: list[torch.Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(some, others, strict=True))
+
+
 def save(config, parts: Parts, step: int = 12) -> Path:
     config.run.mkdir(exist_ok=True)
-    return save_state(config.run, parts, step=step, kimg=step * 0.008, config=config, fingerprint="data")
+    players = {name: player.state_dict() for name, player in parts.players.items()}
+    about = {"config": config, "fingerprint": "data"}
+    return save_state(config.run, parts, players, step=step, kimg=step * 0.008, **about)
+
+
+def load(config, parts: Parts, fingerprint: str = "data", allow_change=()) -> Restored:
+    """Goes on from the newest sound state."""
+    return restore(find_state(config.run), parts, config, fingerprint, allow_change)
 
 
 def test_a_state_gives_back_equal_tensors_and_the_step(tiny_config):
@@ -62,19 +80,34 @@ def test_a_state_gives_back_equal_tensors_and_the_step(tiny_config):
     assert sorted(each.name for each in path.iterdir()) == FILES
     other = parts_of(tiny_config.model, seed=2, steps=3)
     assert not any(torch.equal(a, b) for a, b in zip(tensors_of(parts), tensors_of(other), strict=True))
-    assert load_state(path, other, tiny_config, "data") == 12
-    assert all(torch.equal(a, b) for a, b in zip(tensors_of(parts), tensors_of(other), strict=True))
+    assert load(tiny_config, other) == Restored(12)
+    assert equal(tensors_of(parts), tensors_of(other))
 
 
 def test_saving_does_not_follow_later_changes(tiny_config):
     parts = parts_of(tiny_config.model, seed=1)
-    path = save(tiny_config, parts)
+    save(tiny_config, parts)
     saved = [tensor.clone() for tensor in tensors_of(parts)]
     with torch.no_grad():
         for parameter in parts.networks.parameters():
             parameter.add_(1)
-    load_state(path, parts, tiny_config, "data")
-    assert all(torch.equal(a, b) for a, b in zip(saved, tensors_of(parts), strict=True))
+    load(tiny_config, parts)
+    assert equal(saved, tensors_of(parts))
+
+
+def test_the_same_contents_are_the_same_bytes(tiny_config):
+    paths = [
+        save(dataclasses.replace(tiny_config, run=tiny_config.run.with_name(name)), parts)
+        for name, parts in (("a", parts_of(tiny_config.model, 1)), ("b", parts_of(tiny_config.model, 1)))
+    ]
+    for name in ("networks.safetensors", "average.safetensors", "players.pt"):
+        assert (paths[0] / name).read_bytes() == (paths[1] / name).read_bytes()
+
+
+def test_the_sums_of_a_state_are_those_that_sha256sum_checks(tiny_config):
+    path = save(tiny_config, parts_of(tiny_config.model, seed=1))
+    check = ["sha256sum", "--check", "--strict", SUMS]
+    assert subprocess.run(check, cwd=path, capture_output=True, check=True).stdout.count(b": OK") == 4
 
 
 def test_the_last_two_states_are_kept(tiny_config):
@@ -90,8 +123,8 @@ def test_the_same_moment_saved_again_replaces_its_state(tiny_config):
     parts = parts_of(tiny_config.model, seed=2)
     path = save(tiny_config, parts)
     found = parts_of(tiny_config.model, seed=3)
-    load_state(path, found, tiny_config, "data")
-    assert all(torch.equal(a, b) for a, b in zip(tensors_of(parts), tensors_of(found), strict=True))
+    load(tiny_config, found)
+    assert equal(tensors_of(parts), tensors_of(found))
     assert list(tiny_config.run.iterdir()) == [path]
 
 
@@ -106,7 +139,7 @@ def test_a_state_that_cannot_be_written_leaves_the_older_ones(tiny_config, monke
     with pytest.raises(InputError, match="No space left on device"):
         save(tiny_config, parts, 30)
     assert sorted(tiny_config.run.iterdir()) == older
-    assert all(load_state(path, parts, tiny_config, "data") for path in older)
+    assert load(tiny_config, parts).step == 20
 
 
 @pytest.mark.parametrize(
@@ -122,17 +155,33 @@ def test_a_state_that_cannot_be_written_leaves_the_older_ones(tiny_config, monke
 )
 def test_another_config_is_refused_and_the_difference_named(tiny_config, change, told):
     parts = parts_of(tiny_config.model, seed=1)
-    path = save(tiny_config, parts)
+    save(tiny_config, parts)
     before = [tensor.clone() for tensor in tensors_of(parts)]
     with pytest.raises(InputError, match="--run") as caught:
-        load_state(path, parts, dataclasses.replace(tiny_config, **change), "data")
+        load(dataclasses.replace(tiny_config, **change), parts)
     assert told in str(caught.value)
-    assert all(torch.equal(a, b) for a, b in zip(before, tensors_of(parts), strict=True))
+    assert equal(before, tensors_of(parts))
+
+
+def test_a_change_that_is_allowed_by_name_is_told_and_taken(tiny_config):
+    save(tiny_config, parts_of(tiny_config.model, seed=1))
+    change = {"optimiser": OptimiserConfig(critic_rate=1e-5), "loss": LossConfig(image_weight=2.0)}
+    config = dataclasses.replace(tiny_config, **change)
+    with pytest.raises(InputError, match=r"loss.image_weight was 1.0 and is 2.0\. Take the same"):
+        load(config, parts_of(tiny_config.model, seed=1), allow_change=["optimiser.critic_rate"])
+    parts = parts_of(tiny_config.model, seed=2, rate=1e-5)
+    restored = load(config, parts, allow_change=["optimiser.critic_rate", "loss.image_weight"])
+    assert restored == Restored(
+        12, ("loss.image_weight was 1.0 and is 2.0", "optimiser.critic_rate was 0.0005 and is 1e-05")
+    )
+    assert [group["lr"] for group in parts.players["critics"].optimiser.param_groups] == [1e-5]
+    assert equal(tensors_of(parts), tensors_of(parts_of(tiny_config.model, seed=1)))
 
 
 def test_settings_that_do_not_touch_the_numbers_may_change(tiny_config, tmp_path):
     parts = parts_of(tiny_config.model, seed=1)
-    path = save(tiny_config, parts)
+    save(tiny_config, parts)
+    tiny_config.run.rename(tmp_path / "renamed")
     free = dataclasses.replace(
         tiny_config,
         data=str(tmp_path / "moved"),
@@ -141,41 +190,83 @@ def test_settings_that_do_not_touch_the_numbers_may_change(tiny_config, tmp_path
         stream=StreamConfig(workers=7, on_bad_sample="skip", patience=5.0),
         clock=ClockConfig(total_kimg=99.0),
     )
-    assert load_state(path, parts, free, "data") == 12
+    assert load(free, parts) == Restored(12)
 
 
 def test_other_data_are_refused(tiny_config):
     parts = parts_of(tiny_config.model, seed=1)
-    path = save(tiny_config, parts)
+    save(tiny_config, parts)
     with pytest.raises(InputError, match="saw other data than --data"):
-        load_state(path, parts, tiny_config, "other data")
+        load(tiny_config, parts, fingerprint="other data")
 
 
-@pytest.mark.parametrize("damage", ["cut short", "empty", "gone", "noise"])
-@pytest.mark.parametrize("name", FILES)
-def test_a_damaged_file_is_told_in_one_sentence(tiny_config, name, damage):
-    parts = parts_of(tiny_config.model, seed=1, steps=1)
-    file = save(tiny_config, parts) / name
+def damage(file: Path, how: str) -> None:
     content = file.read_bytes()
-    if damage == "gone":
-        file.unlink()
-    else:
-        half, noise = content[: len(content) // 2], bytes(range(255, -1, -1)) * 40
-        cut = {"cut short": half, "empty": b"", "noise": noise}
-        file.write_bytes(cut[damage])
-    with pytest.raises(InputError, match=r"is damaged .* remove that folder") as caught:
-        load_state(file.parent, parts, tiny_config, "data")
-    assert str(file.parent) in str(caught.value)
-    assert "\n" not in str(caught.value)
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 1
+    half, noise = content[: len(content) // 2], bytes(range(255, -1, -1)) * 40
+    file.unlink()
+    if how != "gone":
+        file.write_bytes({"a bit flipped": flipped, "cut short": half, "empty": b"", "noise": noise}[how])
 
 
-@pytest.mark.parametrize("content", [b"[]", b"{}", b'{"config": {}}', b'"text"'])
-def test_a_state_json_of_other_contents_is_told_in_one_sentence(tiny_config, content):
+HOW = ["a bit flipped", "cut short", "empty", "gone", "noise"]
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_newest_state_is_put_aside_and_the_one_before_taken(tiny_config, name, how):
+    parts = parts_of(tiny_config.model, seed=1)
+    before, newest = save(tiny_config, parts, 10), save(tiny_config, parts_of(tiny_config.model, 2), 20)
+    damage(newest / name, how)
+    found = find_state(tiny_config.run)
+    assert found.path == before
+    (told,) = found.damaged
+    assert told.startswith(f"the state {newest} is damaged (")
+    assert told.endswith("), and was put aside as damaged-state-000000.160")
+    assert "\n" not in told
+    assert restore(found, parts_of(tiny_config.model, 3), tiny_config, "data").step == 10
+    assert list_states(tiny_config.run) == [before]
+    assert find_state(tiny_config.run).damaged == ()
+
+
+def test_a_state_put_aside_is_not_counted_among_those_that_are_kept(tiny_config):
+    parts = parts_of(tiny_config.model, seed=1)
+    save(tiny_config, parts, 10)
+    damage(save(tiny_config, parts, 2000) / "players.pt", "gone")
+    find_state(tiny_config.run)
+    for step in (20, 30):
+        save(tiny_config, parts, step)
+    assert [path.name for path in list_states(tiny_config.run)] == ["state-000000.160", "state-000000.240"]
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_a_run_whose_states_are_all_damaged_is_not_begun_anew(tiny_config, how):
     parts = parts_of(tiny_config.model, seed=1, steps=1)
-    path = save(tiny_config, parts)
-    (path / "state.json").write_bytes(content)
-    with pytest.raises(InputError, match="is not of the format fes-state-1"):
-        load_state(path, parts, tiny_config, "data")
+    paths = [save(tiny_config, parts, step) for step in (10, 20)]
+    for path in paths:
+        damage(path / "state.json", how)
+    for _ in range(2):  # the second attempt is answered as the first
+        with pytest.raises(InputError, match=r"no state of the run .* can be used") as caught:
+            find_state(tiny_config.run)
+        assert all(path.name in str(caught.value) for path in paths)
+        assert "\n" not in str(caught.value)
+
+
+def rewritten(path: Path, name: str, content: bytes) -> None:
+    """Replaces a file of a state, and its sum."""
+    sums = (path / SUMS).read_text()
+    old = hashlib.sha256((path / name).read_bytes()).hexdigest()
+    (path / SUMS).write_text(sums.replace(old, hashlib.sha256(content).hexdigest()))
+    (path / name).write_bytes(content)
+
+
+def test_a_state_of_another_format_is_not_loaded(tiny_config):
+    path = save(tiny_config, parts_of(tiny_config.model, seed=1, steps=1))
+    about = json.loads((path / "state.json").read_text())
+    rewritten(path, "state.json", json.dumps({**about, "format": "fes-state-9"}).encode())
+    with pytest.raises(InputError, match="it is of the format fes-state-9, and this fes reads fes-state-2"):
+        find_state(tiny_config.run)
 
 
 class Malice:
@@ -193,16 +284,18 @@ def test_a_malicious_pickle_is_refused_without_running_it(tiny_config, tmp_path)
     path = save(tiny_config, parts)
     trap = io.BytesIO()
     torch.save({"critics": Malice(tmp_path / "harm"), "autoencoder": {}}, trap)
-    (path / "optimisers.pt").write_bytes(trap.getvalue())
-    with pytest.raises(InputError, match=r"is damaged .optimisers.pt holds something other than tensors"):
-        load_state(path, parts, tiny_config, "data")
+    rewritten(path, "players.pt", trap.getvalue())
+    with pytest.raises(InputError, match=r"players.pt holds something other than tensors"):
+        load(tiny_config, parts)
     assert not (tmp_path / "harm").exists()
     pickle.loads(pickle.dumps(Malice(tmp_path / "harm")))  # the trap works where nothing guards it
     assert (tmp_path / "harm").exists()
 
 
-def test_what_is_no_finished_state_is_not_listed(tiny_config):
+def test_what_is_no_finished_state_is_neither_taken_nor_kept(tiny_config):
     path = save(tiny_config, parts_of(tiny_config.model, seed=1, steps=1))
-    shutil.copytree(path, path.with_name(".state-000099.000.partial"))
-    assert list_states(tiny_config.run) == [path]
-    assert list_states(tiny_config.run / "nowhere") == []
+    unfinished = path.with_name(".state-000099.000.partial")
+    shutil.copytree(path, unfinished)
+    assert find_state(tiny_config.run).path == path
+    assert not unfinished.exists()
+    assert find_state(tiny_config.run / "nowhere") is None

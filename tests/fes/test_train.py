@@ -66,8 +66,8 @@ def tensors(run: Path) -> dict[str, torch.Tensor]:
     found = {}
     for path in (state / "networks.safetensors", state / "average.safetensors", max(run.glob("snapshot-*"))):
         found |= {f"{path.stem.split('-')[0]}/{name}": value for name, value in load_file(path).items()}
-    for player, saved in torch.load(state / "optimisers.pt", weights_only=True).items():
-        for place, entry in saved["state"].items():
+    for player, saved in torch.load(state / "players.pt", weights_only=True).items():
+        for place, entry in saved["optimiser"]["state"].items():
             found |= {f"{player}/{place}/{name}": value for name, value in entry.items()}
     return found
 
@@ -357,7 +357,9 @@ def test_more_skipped_samples_than_allowed_end_the_run_and_lose_nothing(tiny_con
 # ---- signals
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 138)]
+)
 def test_a_signal_saves_a_state_and_says_how_to_go_on(tiny_config, tmp_path, capsys, number, code):
     config = with_total(tiny_config, 1000.0, stream=StreamConfig(workers=1))
     script = str(REPOSITORY / "fes" / "train.py")
@@ -375,8 +377,8 @@ def test_a_signal_saves_a_state_and_says_how_to_go_on(tiny_config, tmp_path, cap
         text=True,
         start_new_session=True,
     ) as process:
-        begun = [process.stdout.readline() for _ in range(2)]  # "begins ...", and the first tick
-        assert "images/s" in begun[1]
+        begun = [process.stdout.readline() for _ in range(3)]  # "begins ...", on what, and the first tick
+        assert "images/s" in begun[-1]
         os.killpg(process.pid, number)  # as a terminal or a scheduler does: to the readers as well
         out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (code, "")

@@ -11,7 +11,7 @@ from fes.batch import Batch
 from fes.ema import Ema
 from fes.networks import Networks
 from fes.objectives import AutoencoderObjective, CriticObjective
-from fes.runtime import Player
+from fes.runtime.player import Player
 from fes.stream import Stream
 from fes.trainer import fit
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from fes.runtime import in_one_sentence
+from fes.runtime.processes import in_one_sentence
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 START = """
 from fes.errors import told_in_one_sentence
-from fes.runtime import Runtime
+from fes.runtime.processes import Runtime
 with told_in_one_sentence("train.py"):
     runtime = Runtime()
     print(runtime.ranks, runtime.is_main, runtime.device)

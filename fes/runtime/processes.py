@@ -1,0 +1,168 @@
+"""The processes of a run: which of them this one is, what it computes on, and how they talk."""
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from types import FrameType
+from typing import TypeVar
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object
+from torch import Tensor, nn
+
+from fes.batch import Batch
+from fes.errors import InputError
+from fes.hardware import Hardware
+from fes.machine import cores
+from fes.runtime.launcher import ON_CPU, Launch
+from fes.runtime.player import Player
+from fes.runtime.precision import check_precision, describe_arithmetic, set_arithmetic
+
+_STOP_POLL = 8
+"""Steps between two agreements of several ranks on whether to stop: each waits for the slowest."""
+
+PATIENCE = timedelta(hours=24)
+"""How long ranks wait for one another: while one decodes or fetches a large data set, the others have no more
+to do. A rank that has died needs no such limit, the launcher ends the others."""
+
+Value = TypeVar("Value")
+
+
+class Runtime:
+    """What the launcher started: this process, its device, and the others.
+
+    Raises:
+        InputError: the launcher asks for something that is not here or would be wrong; the sentence
+            says what to run instead.
+    """
+
+    def __init__(self, hardware: Hardware | None = None) -> None:
+        self.hardware = hardware or Hardware()
+        self.launch = Launch.read()
+        # Players see to their precision themselves: two of them need two loss scales.
+        self._accelerator = Accelerator(
+            mixed_precision="no", kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)]
+        )
+        self.rank, self.ranks = self._accelerator.process_index, self._accelerator.num_processes
+        self.device = self._accelerator.device
+        self.is_main = self._accelerator.is_main_process
+        self.is_first_here = self._accelerator.is_local_main_process
+        self._signal: int | None = None
+        self._refuse_strangers()
+        check_precision(self.launch.precision, self.device)
+        set_arithmetic(self.hardware, self.device)
+        torch.set_num_threads(max(1, cores() // self.launch.ranks_here))
+
+    def _refuse_strangers(self) -> None:
+        if self.ranks != self.launch.ranks:
+            started = self.launch.ranks
+            raise InputError(
+                f"{started} processes were started, but they do not know of each other and each would train "
+                f"alone: run '{ON_CPU} {started} fes/train.py ...'"
+            )
+
+    def describe(self) -> str:
+        """What this rank computes on, and how, in one line."""
+        return describe_arithmetic(self.launch.precision, self.hardware, self.device)
+
+    def player(
+        self,
+        objective: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        max_gradient_norm: float | None = None,
+    ) -> Player:
+        """Wraps an objective, on this rank's device already, for gradients averaged over ranks."""
+        return Player(
+            self._accelerator.prepare_model(objective),
+            optimiser,
+            precision=self.launch.precision,
+            micro_batch=self.hardware.micro_batch,
+            max_gradient_norm=max_gradient_norm,
+        )
+
+    def placed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The batches, on this rank's device."""
+        for batch in batches:
+            yield Batch(*(part.to(self.device, non_blocking=True) for part in batch))
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean of a tensor over ranks, on all of them."""
+        return self._accelerator.reduce(value, "mean")
+
+    def gathered(self, value: Value) -> list[Value]:
+        """What each rank has, by rank, on all of them: of something small that pickles."""
+        return gather_object([value])
+
+    def from_main(self, make: Callable[[], Value]) -> Value:
+        """What the main rank makes, on all of them; where it raises `InputError`, all ranks end."""
+        made = self.together(lambda: make() if self.is_main else None)
+        return broadcast_object_list([made])[0]
+
+    def together(self, make: Callable[[], Value]) -> Value:
+        """What this rank makes; where any rank raises `InputError`, all end."""
+        made, fault = None, None
+        try:
+            made = make()
+        except InputError as error:
+            fault = error
+        self.agree(fault)
+        return made
+
+    def agree(self, fault: InputError | None) -> None:
+        """Ends all ranks where any of them has a fault, which the main rank tells; all have to call it.
+
+        Raises:
+            InputError: on the main rank: the fault, with the ranks that have it where not all do.
+            SystemExit: with code 2, on the others.
+        """
+        faults = self.gathered(None if fault is None else str(fault))
+        if any(faults):
+            raise InputError(in_one_sentence(faults)) if self.is_main else SystemExit(2)
+
+    def wait(self) -> None:
+        """Until every rank is here."""
+        self._accelerator.wait_for_everyone()
+
+    def catch_signals(self) -> None:
+        """From now on Ctrl-C, SIGTERM and SIGUSR1 ask to stop; on one rank a second Ctrl-C insists."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        # The same wish may come twice: from a terminal or a scheduler, and passed on by the launcher.
+        self._signal = number
+        if number == signal.SIGINT and self.ranks == 1:
+            signal.signal(number, signal.default_int_handler)
+
+    def stopping(self, step: int) -> bool:
+        """Whether any rank was asked to stop; the same answer on all ranks, asked at every step."""
+        if self.ranks == 1:
+            return self._signal is not None
+        if step % _STOP_POLL:
+            return False
+        noted = torch.tensor(self._signal or 0, device=self.device)
+        self._signal = int(self._accelerator.gather(noted.reshape(1)).max()) or None
+        return self._signal is not None
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell expects of a process that ended as this one: 128 plus the signal, or 0."""
+        return 128 + self._signal if self._signal else 0
+
+    def close(self) -> None:
+        """Leaves the group of processes."""
+        self._accelerator.end_training()
+
+
+def in_one_sentence(faults: Sequence[str | None]) -> str:
+    """The faults of all ranks, by rank: what all have once, else each with those that have it."""
+    if len(set(faults)) == 1:
+        return str(faults[0])
+    ranks: dict[str, list[str]] = {}
+    for rank, fault in enumerate(faults):
+        if fault is not None:
+            ranks.setdefault(fault, []).append(str(rank))
+    return "; ".join(
+        f"rank{'s' * (len(those) > 1)} {', '.join(those)}: {fault}" for fault, those in ranks.items()
+    )
