@@ -64,12 +64,13 @@ class CriticObjective(nn.Module):
             x_swap = generator(z_posterior, batch.label).to(dtype)
         x_real = to_float(batch.image, dtype)
 
-        score = self.image_critic(torch.cat([x_real, x_swap]), batch.label.repeat(2))
+        # Under autocast scores come in half precision, which must not reach the means.
+        score = self.image_critic(torch.cat([x_real, x_swap]), batch.label.repeat(2)).to(dtype)
         image_gap = wasserstein_gap(*score.chunk(2))
         image_norm = gradient_norm(
             lambda x: self.image_critic(x, batch.label), interpolate(x_real, x_swap, noise.image_epsilon)
         )
-        score = self.latent_critic(torch.cat([noise.z_prior, z_posterior]))
+        score = self.latent_critic(torch.cat([noise.z_prior, z_posterior])).to(dtype)
         latent_gap = wasserstein_gap(*score.chunk(2))
         latent_norm = gradient_norm(
             self.latent_critic, interpolate(noise.z_prior, z_posterior, noise.latent_epsilon)
@@ -100,7 +101,8 @@ class AutoencoderObjective(nn.Module):
     def forward(self, batch: Batch, noise: Noise) -> tuple[Tensor, Measurements]:
         """The loss, a scalar, and the measurements, for a rank's share of a batch."""
         latent_critic, image_critic = self._others
-        x_real = to_float(batch.image, noise.z_prior.dtype)
+        dtype = noise.z_prior.dtype
+        x_real = to_float(batch.image, dtype)
         label_target = batch.partner_label
         z_posterior = self.encoder(x_real)
         x_both = self.generator(z_posterior.repeat(2, 1), torch.cat([batch.label, label_target]))
@@ -108,8 +110,8 @@ class AutoencoderObjective(nn.Module):
 
         reconstruction = reconstruction_error(x_recon, x_real)
         with frozen(latent_critic, image_critic):
-            image_score = image_critic(x_swap, label_target).mean()
-            latent_score = latent_critic(z_posterior).mean()
+            image_score = image_critic(x_swap, label_target).to(dtype).mean()
+            latent_score = latent_critic(z_posterior).to(dtype).mean()
         loss = (
             self.weights.reconstruction_weight * reconstruction
             - self.weights.image_weight * image_score

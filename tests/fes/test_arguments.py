@@ -152,3 +152,26 @@ def test_a_password_in_an_address_is_not_kept(drawn_mixture):
     index.place = shown("https://me:secret@host/set?token=secret")
     config = resolve(Config("https://me:secret@host/set?token=secret", Path("r")), Mixture([index]))
     assert config.data == "https://host/set"
+
+
+def test_hardware_is_no_part_of_the_config():
+    asked = parse(["--data", "d", "--run", "r", "--micro-batch", "8", "--deterministic", "--tf32"])
+    assert asked.hardware == Hardware(micro_batch=8, deterministic=True, tf32=True)
+    assert asked.config == parse(["--data", "d", "--run", "r"]).config
+
+
+def test_a_setting_of_the_hardware_that_makes_no_sense_is_refused():
+    with pytest.raises(InputError, match="--micro-batch is 0"):
+        parse(["--data", "d", "--run", "r", "--micro-batch", "0"])
+
+
+def test_what_a_run_may_change_is_named_as_its_flag_or_as_in_a_yaml():
+    changes = ["--allow-change", "optimiser.critic-rate", "loss.image_weight"]
+    asked = parse(["--data", "d", "--run", "r", *changes])
+    assert asked.allow_change == ("optimiser.critic_rate", "loss.image_weight")
+
+
+@pytest.mark.parametrize("name", ["optimiser.lr", "model.latent-dim", "batch", "seed", "loss"])
+def test_what_no_run_may_change_is_refused_with_what_may(name):
+    with pytest.raises(InputError, match=r"no setting of this name may change; these may: .*critic_rate"):
+        parse(["--data", "d", "--run", "r", "--allow-change", name])
