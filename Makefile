@@ -6,7 +6,7 @@ DEMO := runs/demo
 DEMO_DATA := data/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench clean
+.PHONY: help install demo test check bench gpu clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -15,7 +15,7 @@ help:  ## List the targets
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	DS_BUILD_OPS=0 $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@
 
 install: $(VENV)/installed  ## Make the virtual environment .venv with everything in it
@@ -31,8 +31,16 @@ check: $(VENV)/installed  ## Format and lint
 	$(BIN)/ruff check .
 
 bench: $(VENV)/installed  ## Measure the speed of the parts on this machine
-	$(BIN)/python bench/speed.py
-	$(BIN)/python bench/data.py
+	$(BIN)/python -m bench.speed
+	$(BIN)/python -m bench.data
+	$(BIN)/python -m bench.machinery
+	$(BIN)/python -m bench.plot
+
+gpu: $(VENV)/installed  ## Run the tests and benches that need a GPU; lines of json in bench/results
+	$(BIN)/python -m bench.gpu
+	$(BIN)/python -m bench.speed
+	$(BIN)/python -m bench.machinery
+	$(BIN)/python -m bench.plot
 
 clean:  ## Remove the demo's data and run
 	rm -rf $(DEMO_DATA) $(DEMO)

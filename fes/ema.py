@@ -18,6 +18,9 @@ class Ema:
         self.networks = nn.ModuleDict({"encoder": networks.encoder, "generator": networks.generator})
         self.average = copy.deepcopy(self.networks).requires_grad_(False).eval()
         self.halflife = halflife_kimg * 1000
+        # Listed once: to walk through modules takes longer than to average what is in them.
+        self._averages, self._weights = (list(each.parameters()) for each in (self.average, self.networks))
+        self._buffers = list(zip(self.average.buffers(), self.networks.buffers(), strict=True))
 
     @torch.no_grad()
     def update(self, seen: int, images: int) -> None:
@@ -30,7 +33,6 @@ class Ema:
         """
         halflife = min(self.halflife, 0.05 * seen)
         keep = 0.5 ** (images / halflife)
-        averages = list(self.average.parameters())
-        torch._foreach_lerp_(averages, list(self.networks.parameters()), 1.0 - keep)
-        for average, present in zip(self.average.buffers(), self.networks.buffers(), strict=True):
+        torch._foreach_lerp_(self._averages, self._weights, 1.0 - keep)
+        for average, present in self._buffers:
             average.copy_(present)

@@ -1,5 +1,6 @@
 """What a run leaves behind: lines of measurements, snapshots with their grids, states."""
 
+import socket
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,7 @@ from fes.snapshot import save_snapshot, snapshot_path
 from fes.state import Parts, save_state
 from fes.stream import Stream
 from fes.synthesizer import all_expressions
+from fes.watch import Watch, hold, unlike
 from shards.index import Split, spread
 
 
@@ -38,7 +40,8 @@ class Recorder:
     ) -> None:
         self.config, self.runtime, self.parts, self.ema = config, runtime, parts, ema
         self.mixture, self.stream = mixture, stream
-        self.clock = Clock.of(config)
+        self.clock, self.watch = Clock.of(config), Watch(config)
+        self.compared: int | None = None
         self.damaged: set[tuple[int, int]] = set()
         self.report, fault = None, None
         if runtime.is_main:
@@ -71,7 +74,8 @@ class Recorder:
     def tick(self, step: int, measurements: dict[str, float]) -> None:
         """Tells the measurements, and as `data/skipped` how often all ranks skipped a sample.
 
-        Raises `InputError`, on all ranks alike, once too many different samples were skipped.
+        Raises `InputError`, on all ranks alike, once too many different samples were skipped, or where the
+        measurements are those of no healthy run.
         """
         news = self.stream.damaged - self.damaged
         skips = self.runtime.gathered((self.stream.skipped, self.stream.last_skipped, news))
@@ -79,6 +83,7 @@ class Recorder:
         if self.report:
             skipped = sum(count for count, _, _ in skips)
             self.report.tick(self.clock.kimg(step), {**measurements, "data/skipped": skipped})
+        self.runtime.agree(self.watch.fault(self.clock.kimg(step), measurements))
         most = self.config.stream.most_bad_samples
         if len(self.damaged) > most:
             self.state(step)
@@ -89,7 +94,18 @@ class Recorder:
                 f"them: {last}"
             )
 
+    def _compare(self, step: int) -> None:
+        """Raises `InputError` where ranks hold other weights than others, or such as are not finite."""
+        if step == self.compared:
+            return
+        self.compared = step
+        weights = {"networks": self.parts.networks, "average": self.parts.average}
+        players = {name: player.state_dict() for name, player in self.parts.players.items()}
+        held = self.runtime.gathered(hold(socket.gethostname(), weights, players))
+        self.runtime.agree(unlike(self.clock.kimg(step), held))
+
     def snapshot(self, step: int) -> None:
+        self._compare(step)
         self.runtime.from_main(partial(self._save_snapshot, self.clock.kimg(step)))
 
     def _save_snapshot(self, kimg: float) -> None:
@@ -102,6 +118,7 @@ class Recorder:
         self.report.grid(kimg, grid)
 
     def state(self, step: int) -> None:
+        self._compare(step)
         players = {name: player.state_dict() for name, player in self.parts.players.items()}
         write = partial(save_state, self.config.run, self.parts, players)
         about = {"config": self.config, "fingerprint": self.mixture.fingerprint}

@@ -118,7 +118,7 @@ def noise_for(config: Config, runtime: Runtime) -> Callable[[int], Noise]:
 
     def of(step: int) -> Noise:
         drawn = noise(config.seed, step, config.batch, config.model.latent_dim, share)
-        return Noise(*(part.to(runtime.device, non_blocking=True) for part in drawn))
+        return Noise(*(runtime.moved(part) for part in drawn))
 
     return of
 
@@ -201,7 +201,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with told_in_one_sentence("train.py"):
         runtime.agree(fault)
         _check_the_same(mixture, runtime)
-        code = show(asked.config, mixture, runtime) if asked.dry_run else train(asked, mixture, runtime)
+        with runtime.watched("train.py"):
+            code = show(asked.config, mixture, runtime) if asked.dry_run else train(asked, mixture, runtime)
         runtime.close()
     raise SystemExit(code)
 

@@ -19,9 +19,11 @@ LAYERS = (
     {"stream", "decoded"},
     {"ema", "objectives", "plan"},
     {"meters", "snapshot", "state", "judge", "arguments"},
-    {"trainer", "runtime", "report", "synthesizer"},
+    {"trainer", "runtime", "report", "synthesizer", "watch"},
     {"evaluation", "recorder"},
-    {"cli", "train"},
+    {"train"},
+    {"selfcheck"},
+    {"cli"},
 )
 """The modules and packages of fes from the ground up; each imports from the layers below its own alone."""
 
@@ -42,7 +44,9 @@ ROOMS = (
 PLACES = {
     "accelerate": {"fes/runtime/processes.py"},
     "deepspeed": {"fes/runtime/engine.py"},
-    "torch.distributed": {"fes/runtime/processes.py", "fes/runtime/engine.py", "fes/runtime/heartbeat.py"},
+    "torch.distributed": {
+        f"fes/runtime/{name}.py" for name in ("processes", "engine", "heartbeat", "attempt")
+    },
     "webdataset": {"shards/foreign/tar.py"},
     "rich": {"fes/report.py", "shards/show.py", "shards/meter.py"},
     "tensorboard": {"fes/report.py"},

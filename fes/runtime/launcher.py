@@ -1,5 +1,6 @@
 """What the launcher and its profile ask for: read from the variables that they set, and checked."""
 
+import importlib.util
 import os
 from collections.abc import MutableMapping
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from fes.errors import InputError
-from fes.hardware import Precision
+from fes.hardware import Hardware, Precision
 
 ON_CPU = "ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_machines 1 --num_processes"
 ZERO_STAGES = 0, 1, 2
@@ -51,6 +52,15 @@ class Launch:
         return launch
 
 
+def check_together(launch: Launch, hardware: Hardware) -> None:
+    """Raises `InputError` where what the launcher asks for and what train.py is told exclude each other."""
+    if hardware.channels_last and launch.zero_stage is not None:
+        raise InputError(
+            "--channels-last is not to be had with DeepSpeed, which lays all weights end to end: leave it "
+            "out, or take a launch profile without DeepSpeed"
+        )
+
+
 def _is_on(variables: MutableMapping[str, str], name: str) -> bool:
     return variables.get(name, "false").lower() in ("1", "true", "yes", "on", "y", "t")
 
@@ -65,11 +75,21 @@ def _precision(variables: MutableMapping[str, str]) -> Precision:
 def _zero_stage(variables: MutableMapping[str, str]) -> int | None:
     if not _is_on(variables, "ACCELERATE_USE_DEEPSPEED"):
         return None
-    stage = int(variables.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "0"))
+    stage = int(variables.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2"))  # accelerate's own default
     if stage not in ZERO_STAGES:
         raise InputError(
             f"the launch profile asks for DeepSpeed's ZeRO stage {stage}, which shards the weights and then "
             "has no second derivative for the gradient penalty: take zero_stage 0, 1 or 2"
+        )
+    if _precision(variables) == "fp16":
+        raise InputError(
+            "the launch profile asks for fp16 with DeepSpeed, which would keep the weights in fp16, where "
+            "the gradient penalty overflows: take 'no' or 'bf16', or fp16 without DeepSpeed"
+        )
+    if importlib.util.find_spec("deepspeed") is None:
+        raise InputError(
+            "the launch profile asks for DeepSpeed, which is not installed: run "
+            "DS_BUILD_OPS=0 pip install -e '.[deepspeed]'"
         )
     return stage
 

@@ -1,7 +1,7 @@
 """A player on one process, or on several that average their gradients."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -58,27 +58,20 @@ class Player:
         Raises:
             ValueError, KeyError: it is the state of another player.
         """
-        settings = [
-            {key: value for key, value in group.items() if key != "params"}
-            for group in self.optimiser.param_groups
-        ]
-        self.optimiser.load_state_dict(state["optimiser"])
-        for group, own in zip(self.optimiser.param_groups, settings, strict=True):
-            group.update(own)
+        restore_optimiser(self.optimiser, state["optimiser"])
         if self._scaler.is_enabled() and state["scaler"]:  # empty where the run was in another precision
             self._scaler.load_state_dict(state["scaler"])
 
     def _backward(self, batch: Batch, noise: Noise) -> Measurements:
-        count = pieces(len(batch.label), self.micro_batch)
-        found: list[Measurements] = []
-        for number, (part, part_noise) in enumerate(_split(batch, noise, count), start=1):
-            # Ranks exchange gradients in the last piece's backward, of all pieces together.
-            with contextlib.nullcontext() if number == count else self._alone():
-                with torch.autocast(self._device, self._dtype, enabled=self._dtype != torch.float32):
-                    loss, measurements = self.objective(part, part_noise)
-                self._scaler.scale(loss / count).backward()
-            found.append(measurements)
-        return {name: sum(each[name] for each in found) / count for name in found[0]}
+        return in_pieces(batch, noise, self.micro_batch, self._backward_of)
+
+    def _backward_of(self, batch: Batch, noise: Noise, count: int, last: bool) -> Measurements:
+        # Ranks exchange gradients in the last piece's backward, of all pieces together.
+        with contextlib.nullcontext() if last else self._alone():
+            with torch.autocast(self._device, self._dtype, enabled=self._dtype != torch.float32):
+                loss, measurements = self.objective(batch, noise)
+            self._scaler.scale(loss / count).backward()
+        return measurements
 
     def _alone(self) -> contextlib.AbstractContextManager[None]:
         several = isinstance(self.objective, DistributedDataParallel)
@@ -94,6 +87,38 @@ class Player:
             self._backward(batch, noise)
             self.optimiser.zero_grad(set_to_none=True)
         self._settled = True
+
+
+def in_pieces(
+    batch: Batch,
+    noise: Noise,
+    micro_batch: int | None,
+    backward: Callable[[Batch, Noise, int, bool], Measurements],
+) -> Measurements:
+    """Calls `backward(piece, its noise, number of pieces, whether it is the last)` for each piece of a rank's
+    share of a batch; returns the mean of the measurements."""
+    count = pieces(len(batch.label), micro_batch)
+    found = [
+        backward(part, part_noise, count, number == count)
+        for number, (part, part_noise) in enumerate(_split(batch, noise, count), start=1)
+    ]
+    if count == 1:
+        return found[0]
+    return {name: sum(each[name] for each in found) / count for name in found[0]}
+
+
+def restore_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Loads an optimiser's state, but for its settings, which are the config's.
+
+    Raises:
+        ValueError, KeyError: it is the state of an optimiser of other parameters.
+    """
+    settings = [
+        {key: value for key, value in group.items() if key != "params"} for group in optimiser.param_groups
+    ]
+    optimiser.load_state_dict(state)
+    for group, own in zip(optimiser.param_groups, settings, strict=True):
+        group.update(own)
 
 
 def _split(batch: Batch, noise: Noise, count: int) -> Iterator[tuple[Batch, Noise]]:

@@ -31,7 +31,9 @@ def check_precision(precision: Precision, device: torch.device) -> None:
 
 def set_arithmetic(hardware: Hardware, device: torch.device) -> None:
     """Chooses algorithms and the rounding of float32 products, for this process."""
-    torch.use_deterministic_algorithms(hardware.deterministic)
+    # Asked first: the setter imports a compiler, which takes longer than the rest of the start.
+    if hardware.deterministic != torch.are_deterministic_algorithms_enabled():
+        torch.use_deterministic_algorithms(hardware.deterministic)
     if device.type == "cuda":
         if hardware.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

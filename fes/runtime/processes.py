@@ -1,6 +1,10 @@
 """The processes of a run: which of them this one is, what it computes on, and how they talk."""
 
+import contextlib
+import os
 import signal
+import socket
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from types import FrameType
@@ -15,16 +19,22 @@ from fes.batch import Batch
 from fes.errors import InputError
 from fes.hardware import Hardware
 from fes.machine import cores
-from fes.runtime.launcher import ON_CPU, Launch
+from fes.runtime.attempt import METHOD
+from fes.runtime.engine import Engine
+from fes.runtime.heartbeat import Heartbeat
+from fes.runtime.hub import Hub
+from fes.runtime.launcher import ON_CPU, Launch, check_together
+from fes.runtime.links import Wire, accept, connect, listen
 from fes.runtime.player import Player
 from fes.runtime.precision import check_precision, describe_arithmetic, set_arithmetic
+from fes.runtime.pulse import Pulse
 
 _STOP_POLL = 8
 """Steps between two agreements of several ranks on whether to stop: each waits for the slowest."""
 
 PATIENCE = timedelta(hours=24)
 """How long ranks wait for one another: while one decodes or fetches a large data set, the others have no more
-to do. A rank that has died needs no such limit, the launcher ends the others."""
+to do. A rank that has died needs no such limit: `Runtime.watched`."""
 
 Value = TypeVar("Value")
 
@@ -40,15 +50,18 @@ class Runtime:
     def __init__(self, hardware: Hardware | None = None) -> None:
         self.hardware = hardware or Hardware()
         self.launch = Launch.read()
+        check_together(self.launch, self.hardware)
         # Players see to their precision themselves: two of them need two loss scales.
         self._accelerator = Accelerator(
-            mixed_precision="no", kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)]
+            mixed_precision="no",
+            kwargs_handlers=[InitProcessGroupKwargs(init_method=METHOD, timeout=PATIENCE)],
         )
         self.rank, self.ranks = self._accelerator.process_index, self._accelerator.num_processes
         self.device = self._accelerator.device
         self.is_main = self._accelerator.is_main_process
         self.is_first_here = self._accelerator.is_local_main_process
         self._signal: int | None = None
+        self._pulse = Pulse()
         self._refuse_strangers()
         check_precision(self.launch.precision, self.device)
         set_arithmetic(self.hardware, self.device)
@@ -64,40 +77,52 @@ class Runtime:
 
     def describe(self) -> str:
         """What this rank computes on, and how, in one line."""
-        return describe_arithmetic(self.launch.precision, self.hardware, self.device)
+        told = describe_arithmetic(self.launch.precision, self.hardware, self.device)
+        stage = self.launch.zero_stage
+        return told if stage is None else f"{told}, DeepSpeed with ZeRO stage {stage}"
 
     def player(
         self,
         objective: nn.Module,
         optimiser: torch.optim.Optimizer,
         max_gradient_norm: float | None = None,
-    ) -> Player:
+    ) -> Player | Engine:
         """Wraps an objective, on this rank's device already, for gradients averaged over ranks."""
-        return Player(
-            self._accelerator.prepare_model(objective),
-            optimiser,
-            precision=self.launch.precision,
-            micro_batch=self.hardware.micro_batch,
-            max_gradient_norm=max_gradient_norm,
-        )
+        settings = {
+            "precision": self.launch.precision,
+            "micro_batch": self.hardware.micro_batch,
+            "max_gradient_norm": max_gradient_norm,
+        }
+        if self.launch.zero_stage is not None:
+            return Engine(objective, optimiser, zero_stage=self.launch.zero_stage, **settings)
+        return Player(self._accelerator.prepare_model(objective), optimiser, **settings)
 
     def placed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The batches, on this rank's device."""
         for batch in batches:
+            self._pulse.takes_step()
             yield Batch(*(part.to(self.device, non_blocking=True) for part in batch))
+
+    def moved(self, drawn: Tensor) -> Tensor:
+        """A tensor that was made on the CPU, on this rank's device; the CPU does not wait for it."""
+        pinned = drawn.pin_memory() if self.device.type == "cuda" else drawn
+        return pinned.to(self.device, non_blocking=True)
 
     def mean(self, value: Tensor) -> Tensor:
         """The mean of a tensor over ranks, on all of them."""
-        return self._accelerator.reduce(value, "mean")
+        with self._pulse.among_ranks():
+            return self._accelerator.reduce(value, "mean")
 
     def gathered(self, value: Value) -> list[Value]:
         """What each rank has, by rank, on all of them: of something small that pickles."""
-        return gather_object([value])
+        with self._pulse.among_ranks():
+            return gather_object([value])
 
     def from_main(self, make: Callable[[], Value]) -> Value:
         """What the main rank makes, on all of them; where it raises `InputError`, all ranks end."""
         made = self.together(lambda: make() if self.is_main else None)
-        return broadcast_object_list([made])[0]
+        with self._pulse.among_ranks():
+            return broadcast_object_list([made])[0]
 
     def together(self, make: Callable[[], Value]) -> Value:
         """What this rank makes; where any rank raises `InputError`, all end."""
@@ -122,7 +147,39 @@ class Runtime:
 
     def wait(self) -> None:
         """Until every rank is here."""
-        self._accelerator.wait_for_everyone()
+        with self._pulse.among_ranks():
+            self._accelerator.wait_for_everyone()
+
+    def watched(self, program: str) -> contextlib.AbstractContextManager[object]:
+        """While it lasts, a rank that dies or hangs is noticed: the others leave, one of them tells.
+
+        They exit with code 134 within the hardware's `rank_timeout` and some seconds.
+
+        Raises:
+            InputError: the machines cannot reach one another.
+        """
+        return self._heartbeat(program) if self.ranks > 1 else contextlib.nullcontext()
+
+    def _heartbeat(self, program: str) -> Heartbeat:
+        names = self.gathered(f"rank {self.rank} (host {socket.gethostname()}, process {os.getpid()})")
+        server, meeting = listen(self.ranks) if self.is_main else (None, None)
+        meeting = self.from_main(lambda: meeting)
+        timeout, hub = self.hardware.rank_timeout, None
+
+        def say(sentence: str) -> None:
+            print(f"{program}: {sentence}", file=sys.stderr, flush=True)
+
+        if server:
+            links = self.together(lambda: accept(server, meeting, self.ranks))
+            own, other = socket.socketpair()
+            hub = Hub({rank: Wire(link) for rank, link in {0: other, **links}.items()}, names, timeout, say)
+        else:
+            own = self.together(lambda: connect(meeting, self.rank, os.environ["MASTER_ADDR"]))
+        # Without rank 0 nobody hears all others: the next one tells, on each machine.
+        speaks = self._accelerator.local_process_index == int(
+            self.rank == self._accelerator.local_process_index
+        )
+        return Heartbeat(Wire(own), self._pulse, timeout, hub, names[0], say if speaks else lambda _: None)
 
     def catch_signals(self) -> None:
         """From now on Ctrl-C, SIGTERM and SIGUSR1 ask to stop; on one rank a second Ctrl-C insists."""
@@ -137,12 +194,14 @@ class Runtime:
 
     def stopping(self, step: int) -> bool:
         """Whether any rank was asked to stop; the same answer on all ranks, asked at every step."""
+        self._pulse.reaches(step)
         if self.ranks == 1:
             return self._signal is not None
         if step % _STOP_POLL:
             return False
         noted = torch.tensor(self._signal or 0, device=self.device)
-        self._signal = int(self._accelerator.gather(noted.reshape(1)).max()) or None
+        with self._pulse.among_ranks():
+            self._signal = int(self._accelerator.gather(noted.reshape(1)).max()) or None
         return self._signal is not None
 
     @property

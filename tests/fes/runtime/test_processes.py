@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from fes.runtime.processes import in_one_sentence
 
@@ -18,8 +17,6 @@ with told_in_one_sentence("train.py"):
     runtime = Runtime()
     print(runtime.ranks, runtime.is_main, runtime.device)
 """
-
-without_gpus = pytest.mark.skipif(torch.cuda.is_available(), reason="asks for GPUs that are not there")
 
 
 def start(program: str = START, **launcher: str) -> subprocess.CompletedProcess[str]:
@@ -60,27 +57,8 @@ def test_without_a_launcher_there_is_one_rank() -> None:
     assert done.stdout.split() == ["1", "True", "cpu"]
 
 
-@without_gpus
-def test_more_processes_than_gpus_are_refused_with_what_to_run_instead() -> None:
-    done = start(WORLD_SIZE="3", LOCAL_WORLD_SIZE="3", RANK="0", LOCAL_RANK="0")
-    assert done.returncode == 2
-    assert "started 3 processes, and this machine has 0 GPUs" in done.stderr
-    assert "ACCELERATE_USE_CPU=true accelerate launch --multi_gpu" in done.stderr
-    assert done.stderr.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("variables", "reason"),
-    [
-        ({"ACCELERATE_MIXED_PRECISION": "fp16"}, "fp16"),
-        ({"ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4"}, "4 gradient accumulation steps"),
-        ({"ACCELERATE_DYNAMO_BACKEND": "INDUCTOR"}, "torch.compile"),
-    ],
-)
-def test_a_profile_that_would_spoil_the_gradient_penalty_is_refused_with_the_reason(
-    variables: dict[str, str], reason: str
-) -> None:
-    done = start(ACCELERATE_USE_CPU="true", **variables)
+def test_a_refusal_is_one_sentence_and_exit_code_2() -> None:
+    done = start(ACCELERATE_USE_CPU="true", ACCELERATE_MIXED_PRECISION="fp16")
     assert done.returncode == 2, done.stderr
-    assert reason in done.stderr
+    assert "fp16" in done.stderr
     assert done.stderr.count("\n") == 1

@@ -1,0 +1,133 @@
+"""Each rank's sign of life, and how it leaves when another has none or does not go on.
+
+A thread answers rank 0's questions (`fes.runtime.hub`) while the main thread trains. Where that waits for
+ever in a collective of which a rank is missing, the thread ends the process.
+"""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch.distributed
+
+from fes.errors import InputError
+from fes.runtime.hub import LOST, PARTING, SETTLING, TURNS, Hub, seconds_between_beats, sentence_on_lost
+from fes.runtime.links import Wire
+from fes.runtime.pulse import Pulse
+
+GRACE = 3.0
+"""Seconds for a main thread to close its files, where it leaves by itself."""
+
+
+class Heartbeat:
+    """The thread of one rank. A context manager around what ranks do together."""
+
+    def __init__(
+        self,
+        wire: Wire,
+        pulse: Pulse,
+        timeout: float,
+        hub: Hub | None,
+        first: str,
+        say: Callable[[str], None],
+    ) -> None:
+        """
+        Args:
+            wire: to the hub.
+            pulse: the notes of this rank's main thread.
+            timeout: seconds after which a silent hub counts as gone, with its rank.
+            hub: on rank 0, the hub itself.
+            first: the name of rank 0, for people.
+            say: is called with what to tell where the hub is gone.
+        """
+        self._wire, self._pulse, self._timeout = wire, pulse, timeout
+        self._hub, self._first, self._say = hub, first, say
+        self._code: int | None = None
+        self._answered = threading.Event()
+        wire.link.settimeout(seconds_between_beats(timeout))
+
+    def __enter__(self) -> "Heartbeat":
+        threading.Thread(target=self._answer_all, name="heartbeat", daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if kind is None or issubclass(kind, SystemExit):
+            self._part({"goodbye": 0})
+            if self._hub and self._hub.fate:
+                self._leave(self._hub.fate.code)
+        elif issubclass(kind, InputError):
+            self._part({"goodbye": 2})  # it is told by this rank: the others leave without a word
+        elif issubclass(kind, KeyboardInterrupt):
+            self._part({"goodbye": 130})
+        else:
+            if _is_about_another_rank(error):
+                self._answered.wait(self._timeout + 2 * seconds_between_beats(self._timeout) + SETTLING)
+            self._part({"fault": kind.__name__})
+
+    def _part(self, message: dict[str, Any]) -> None:
+        """Ends this rank's part in an orderly way, unless there is a fate to meet."""
+        if self._code is None:
+            self._wire.send(message)
+            self._answered.wait()
+        if self._code is not None:
+            self._leave(self._code)
+        if self._hub:
+            self._hub.wait()
+
+    def _answer_all(self) -> None:
+        missed = 0
+        while missed < TURNS:
+            try:
+                messages = self._wire.receive()
+            except TimeoutError:
+                missed += 1
+            except OSError:
+                time.sleep(SETTLING)
+                return self._mourn("the process has ended")
+            else:
+                missed = 0
+                for message in messages:
+                    if self._answer(message):
+                        return None
+        self._wire.send({"goodbye": LOST})  # should it wake up once more
+        return self._mourn(f"no sign of life for {self._timeout:g} s")
+
+    def _answer(self, message: dict[str, Any]) -> bool:
+        """Does what the hub asks; whether that was the last it asks."""
+        if "ask" in message:
+            self._wire.send({"beat": self._pulse.beat()})
+            return False
+        self._wire.close()
+        if "leave" in message:
+            self._meet(message["leave"])
+        self._answered.set()
+        return True
+
+    def _mourn(self, reason: str) -> None:
+        """The hub is gone: nobody knows of all ranks any more."""
+        self._wire.close()
+        self._say(sentence_on_lost([self._first], {0: reason}))
+        self._meet(LOST)
+
+    def _meet(self, code: int) -> None:
+        self._code = code
+        self._answered.set()
+        time.sleep(GRACE)
+        self._leave(code)
+
+    def _leave(self, code: int) -> None:
+        if self._hub:
+            self._hub.wait(PARTING + 1.0)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # Not by an exception: where a rank is missing, the end of a group of processes may wait for it.
+        os._exit(code)
+
+
+def _is_about_another_rank(error: BaseException | None) -> bool:
+    """Whether an exception tells that a collective is broken."""
+    # gloo has no exception of its own.
+    return isinstance(error, torch.distributed.DistError) or "gloo" in str(error)

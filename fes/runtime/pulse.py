@@ -1,0 +1,93 @@
+"""What the main thread of a rank is at: noted by it, and read by the thread that tells the other ranks."""
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+UNTRIED = 600.0
+"""Seconds that anything may take at first: kernels are compiled, algorithms tried."""
+RECENT = 32
+SLOWER = 10.0
+"""How many times the longest of the recent waits one may take before the ranks count as hanging."""
+
+
+class Beat(NamedTuple):
+    """What a main thread was at."""
+
+    step: int
+    """The step that it takes, or that is next."""
+    moves: int
+    """Another number whenever it has gone on."""
+    expected_soon: bool
+    """Whether it is in a training step, or in an exchange between ranks. All else may take hours: reading,
+    decoding, saving, evaluating."""
+    patience: float
+    """Seconds that it may be expected for."""
+    place: str
+    """Where it stands: file, line and function."""
+
+
+class Pulse:
+    """The notes of one main thread."""
+
+    def __init__(self) -> None:
+        self._step = self._moves = 0
+        self._since: float | None = None
+        self._recent: deque[float] = deque(maxlen=RECENT)
+
+    def reaches(self, step: int) -> None:
+        """What precedes a step begins: data, and what is due between two steps."""
+        self._step = step
+        self._move(expected_soon=False)
+
+    def takes_step(self) -> None:
+        """The step itself begins; it lasts until the next one is reached."""
+        self._move(expected_soon=True)
+
+    @contextlib.contextmanager
+    def among_ranks(self) -> Iterator[None]:
+        """Inside, ranks exchange something."""
+        before = self._since is not None
+        self._move(expected_soon=True)
+        yield
+        self._move(expected_soon=before)
+
+    def beat(self) -> Beat:
+        """Where the main thread is now; asked for by another one."""
+        longest = max(self._recent, default=0.0) * SLOWER
+        patience = longest if len(self._recent) == RECENT else max(longest, UNTRIED)
+        return Beat(self._step, self._moves, self._since is not None, patience, _place())
+
+    def _move(self, expected_soon: bool) -> None:
+        now = time.monotonic()
+        if self._since is not None:
+            self._recent.append(now - self._since)
+        self._since = now if expected_soon else None
+        self._moves += 1
+
+
+def _place() -> str:
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    if frame is None:
+        return "its end"
+    file = os.sep.join(Path(frame.f_code.co_filename).parts[-3:])
+    return f"{file}:{frame.f_lineno} in {frame.f_code.co_name}"
+
+
+def stragglers(beats: Mapping[int, Beat]) -> list[int]:
+    """Of ranks that do not go on, those that most likely keep the others; empty where none stands out.
+
+    They have come less far than others; or, in the same step, stand elsewhere than most.
+    """
+    first = min(beat.step for beat in beats.values())
+    behind = [rank for rank, beat in beats.items() if beat.step == first]
+    if len(behind) < len(beats):
+        return behind
+    (place, count), *_ = Counter(beat.place for beat in beats.values()).most_common(1)
+    return [rank for rank, beat in beats.items() if beat.place != place] if 2 * count > len(beats) else []

@@ -1,0 +1,187 @@
+"""What the live run is watched for: measurements that no healthy run gives, and ranks that drift apart.
+
+The bounds come from runs. Gradient norms are 1.2 to 1.5 at the first step, at any resolution, and stay
+between 0.4 and 3 in healthy ones; a critic is seldom worse than one that is 0 everywhere, whose objective is
+the penalty weight. At ten or twenty times the default rate norms shoot up to 60 (1,000 to 10,000 penalty
+weights) for some steps and come back; a critic whose penalty has no effect goes the same way, and on. At a
+rate of 1 norms are beyond 10,000 from the first tick.
+"""
+
+import hashlib
+import math
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from fes.config import Config
+from fes.errors import InputError
+
+TICKS = 3
+"""What may be chance in one tick is none in so many, one after the other."""
+EXPLODED = 1e3
+"""Penalty weights by which a critic is worse than one that is 0 everywhere; weights below 1 count as 1."""
+LOST = 1e9
+"""From so many no critic comes back."""
+DEAD = 0.01
+"""A gradient norm and a gap below this are those of a critic that tells nothing apart."""
+
+STAND = "nothing was saved here, the states before stand"
+"""How each sentence ends."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What one tick tells of one critic."""
+
+    norm: float
+    penalty: float
+    gap: float
+
+
+class Watch:
+    """Judges the measurements of each tick, which are equal on all ranks."""
+
+    def __init__(self, config: Config) -> None:
+        self._weight, self._rate = config.loss.penalty_weight, config.optimiser.critic_rate
+        self._seen = {critic: deque[_Seen](maxlen=TICKS) for critic in ("image", "latent")}
+
+    def fault(self, kimg: float, measurements: Mapping[str, float]) -> InputError | None:
+        """What ends the run after a tick, in one sentence; None for a healthy one.
+
+        Args:
+            measurements: means since the last tick; those of a player that had no turn may be missing.
+        """
+        told = self._not_finite(measurements)
+        for critic, seen in self._seen.items():
+            names = [f"critic/{critic}_{name}" for name in ("gradient_norm", "penalty", "gap")]
+            if all(name in measurements for name in names):
+                seen.append(_Seen(*(measurements[name] for name in names)))
+                told = told or self._of_critic(critic, tuple(seen))
+        return InputError(f"at {kimg:.3f} kimg {told}; {STAND}") if told else None
+
+    def _not_finite(self, measurements: Mapping[str, float]) -> str | None:
+        names = [name for name, value in measurements.items() if not math.isfinite(value)]
+        more = f" and {len(names) - 1} more" if names[1:] else ""
+        return f"the run diverges: {names[0]}{more} not finite; {self._slower()}" if names else None
+
+    def _of_critic(self, critic: str, seen: tuple[_Seen, ...]) -> str | None:
+        newest, lasting = seen[-1], len(seen) == TICKS
+        figures = f"gradient norm {newest.norm:.4g}, penalty {newest.penalty:.4g}, gap {newest.gap:.4g}"
+        if newest.norm == newest.gap == 0 or (lasting and all(map(_is_dead, seen))):
+            return f"the {critic} critic is dead ({figures}) and tells nothing apart; {self._slower()}"
+        if self._weight == 0:
+            return None
+        if newest.norm == 0 or (lasting and any(_is_constant(seen, name) for name in ("norm", "penalty"))):
+            return (
+                f"the {critic} critic's penalty is off: not a bit of its figures moves ({figures}), which no "
+                "setting brings about; look at what was changed in objectives.py, losses.py or networks.py"
+            )
+        excess = [self._excess(each) for each in seen]
+        if excess[-1] > LOST or (lasting and min(excess) > EXPLODED):
+            return f"the {critic} critic's penalty explodes ({figures}; 1 is a good norm); {self._slower()}"
+        return None
+
+    def _excess(self, seen: _Seen) -> float:
+        """How much worse a critic is than one that is 0 everywhere, in penalty weights."""
+        return (self._weight * seen.penalty - seen.gap) / max(self._weight, 1.0) - 1.0
+
+    def _slower(self) -> str:
+        return (
+            f"take --optimiser.critic-rate lower than {self._rate:g}, with --allow-change "
+            "optimiser.critic-rate where the run goes on"
+        )
+
+
+def _is_dead(seen: _Seen) -> bool:
+    return seen.norm < DEAD and abs(seen.gap) < DEAD
+
+
+def _is_constant(seen: Sequence[_Seen], name: str) -> bool:
+    return len({getattr(each, name) for each in seen}) == 1
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a rank holds that all ranks should hold alike."""
+
+    machine: str
+    """Where the rank runs."""
+    digests: Mapping[str, str]
+    """A hash of each part, by name."""
+    not_finite: tuple[str, ...] = ()
+    """Names of weights that are not finite."""
+
+
+def hold(machine: str, weights: Mapping[str, torch.nn.Module], others: Mapping[str, Any]) -> Held:
+    """What this rank holds: modules, and what else it keeps of tensors, numbers and words, nested."""
+    tensors = {name: module.state_dict() for name, module in weights.items()}
+    digests = {name: digest(value) for name, value in {**tensors, **others}.items()}
+    broken = (
+        f"{part}.{name}"
+        for part, own in tensors.items()
+        for name, tensor in own.items()
+        if not torch.isfinite(tensor).all()
+    )
+    return Held(machine, digests, tuple(broken))
+
+
+def digest(value: object) -> str:
+    """A hash of tensors, to the bit and on any device, of numbers and words, nested in dicts and lists."""
+    told = hashlib.blake2b(digest_size=16)
+    _feed(told, value)
+    return told.hexdigest()
+
+
+def _feed(told: "hashlib._Hash", value: object) -> None:
+    if isinstance(value, torch.Tensor):
+        told.update(f"{value.dtype}{list(value.shape)}".encode())
+        told.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    elif isinstance(value, Mapping):
+        for name, each in value.items():
+            told.update(f"{name!r}:".encode())
+            _feed(told, each)
+    elif isinstance(value, list | tuple):
+        told.update(f"{len(value)};".encode())
+        for each in value:
+            _feed(told, each)
+    else:
+        told.update(f"{value!r};".encode())
+
+
+def unlike(kimg: float, held: Sequence[Held]) -> InputError | None:
+    """What ends the run where weights are not finite, or ranks hold others; None where all is well.
+
+    Args:
+        held: what each rank holds, by rank.
+    """
+    broken = next((each.not_finite for each in held if each.not_finite), ())
+    if broken:
+        more = f" and {len(broken) - 1} more" if broken[1:] else ""
+        return InputError(f"at {kimg:.3f} kimg the weights {broken[0]}{more} are not finite; {STAND}")
+    odd, others = odd_ranks([each.digests for each in held])
+    if not odd:
+        return None
+    parts = [name for name in held[0].digests if len({each.digests[name] for each in held}) > 1]
+    return InputError(
+        f"at {kimg:.3f} kimg {_ranks(odd, held)} no longer hold{'s' * (len(odd) == 1)} the same "
+        f"{', '.join(parts)}{' as the others' if others else ''}, to the bit: a fault of memory, or machines "
+        f"that are not alike in GPU, driver or versions; {STAND}, and the same command goes on from them; if "
+        "it comes again, leave that machine out"
+    )
+
+
+def odd_ranks(digests: Sequence[Mapping[str, str]]) -> tuple[list[int], bool]:
+    """Ranks whose digests are not those of the majority, and whether there is a majority; else all ranks."""
+    every = [tuple(each.items()) for each in digests]
+    most, count = Counter(every).most_common(1)[0]
+    majority = 2 * count > len(every)
+    return [rank for rank, one in enumerate(every) if one != most or not majority], majority
+
+
+def _ranks(ranks: Sequence[int], held: Sequence[Held]) -> str:
+    shown = [f"{rank} ({held[rank].machine})" for rank in ranks[:8]]
+    more = [f"{len(ranks) - 8} more"] if len(ranks) > 8 else []
+    return f"rank{'s' * (len(ranks) > 1)} {', '.join(shown + more)}"
