@@ -1,34 +1,36 @@
-"""How fast data are built and read on this machine, beside plain webdataset: `python bench/data.py --help`.
+"""How fast data are built and read on this machine, beside plain webdataset: `python -m bench.data --help`.
 
-Prints tables with the targets, and adds a line of json, with the machine and the versions, to
-bench/results/data.jsonl. It takes less than four minutes, in which nothing else should run.
+Prints tables with the targets, and adds a line of json for each result, with the machine, the versions and
+the commit, to bench/results/data.jsonl. It takes less than four minutes, in which nothing else should run.
 """
 
-import importlib.metadata
 import itertools
-import json
-import os
-import platform
 import statistics
 import tempfile
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 import tyro
-from building import build_fer2013, draw_celeba, draw_fer2013
-from opening import open_in_fresh_process, simulate
-from reading import Reader, compare, decoders, readers_of, times_plain, webdataset_faces, webdataset_grey
-from rich.console import Console
-from rich.table import Table
 
+from bench.building import build_fer2013, draw_celeba, draw_fer2013
+from bench.opening import open_in_fresh_process, simulate
+from bench.reading import (
+    Reader,
+    compare,
+    decoders,
+    readers_of,
+    times_plain,
+    webdataset_faces,
+    webdataset_grey,
+)
+from bench.recording import RESULTS, keep, machine
+from bench.tables import show, verdict
 from fes.machine import cores
 from shards.build.writer import BuildOptions, build
 from shards.index import ShardIndex
 from shards.sources.celeba import read_celeba
 
-LIBRARIES = ("torch", "numpy", "webdataset", "pillow", "simplejpeg")
 MOST_SECONDS, MOST_MB = 10, 1000
 GREY_TARGETS = {"fes": 2.0, "fes, decoded": 20.0}
 FACE_SIDE, FACE_TARGETS = 128, {"fes": 1.5}
@@ -45,7 +47,7 @@ class Options:
 
     source: Path | None = None
     """fer2013.csv; a csv of as many drawn faces is made where it is not given."""
-    out: Path = Path(__file__).parent / "results"
+    out: Path = RESULTS
     """The folder of the file that the results are added to."""
     quick: bool = False
     """Measure little, and briefly: to see that all of it works, for the figures are worth nothing."""
@@ -71,18 +73,11 @@ def main() -> None:
     options = tyro.cli(Options)
     amount = QUICK if options.quick else Amount()
     torch.set_num_threads(1)
-    load = os.getloadavg()[0]
+    about = {**machine("cpu"), "quick": options.quick}
     with tempfile.TemporaryDirectory() as folder:
         results = measure(options.source, Path(folder), amount)
-    options.out.mkdir(parents=True, exist_ok=True)
-    with (options.out / "data.jsonl").open("a") as file:
-        file.write(json.dumps({**machine(), "load": load, "quick": options.quick, **results}) + "\n")
-
-
-def machine() -> dict[str, object]:
-    """What the figures were measured on."""
-    versions = {library: importlib.metadata.version(library) for library in LIBRARIES}
-    return {"device": platform.machine(), "cores": cores(), "python": platform.python_version(), **versions}
+    rows = ({"what": name, **row} for name, record in results.items() for row in record)
+    keep(options.out / "data.jsonl", about, rows)
 
 
 def measure(source: Path | None, folder: Path, amount: Amount) -> dict[str, Record]:
@@ -206,19 +201,6 @@ def show_opening(title: str, record: Record) -> None:
         rows.append((*counts, *seconds, *memory))
     columns = "samples", "shards", "step", "index, s", "batch, s", "MB more", "at peak"
     show(title, columns, rows)
-
-
-def verdict(sign: str, target: float, met: bool) -> str:
-    """A target, and whether it was missed."""
-    return f"{sign} {target:g}" + ("" if met else ", missed")
-
-
-def show(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints a table."""
-    table = Table(*columns, title=title, title_justify="left")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
 
 
 if __name__ == "__main__":

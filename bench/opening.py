@@ -24,6 +24,7 @@ from shards.documents import to_text
 from shards.index import Folder, ShardIndex, Split
 from shards.schema import INDEX_NAME, PLACE, PLACES_NAME, SCHEMA, UNLABELLED_NAME, shard_name
 
+ROOT = Path(__file__).parents[1]
 BATCH = 32
 SIDE = 48
 MEMBERS_BYTES = 4096  # what a sample takes in a shard, about
@@ -79,8 +80,8 @@ def _digest(number: int) -> str:
 
 def open_in_fresh_process(folder: Path, step: int) -> dict[str, float | None]:
     """What `open_here` returns, of a process that did nothing else."""
-    command = [sys.executable, __file__, str(folder), str(step)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "bench.opening", str(folder.absolute()), str(step)]
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout)
 
 

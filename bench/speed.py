@@ -1,11 +1,9 @@
-"""How fast the parts are on this machine: `make bench`, or `python bench/speed.py --help`.
+"""How fast the parts are on this machine: `make bench`, or `python -m bench.speed --help`.
 
-Prints a table and adds a line of json, with the machine and the versions, to bench/results/speed.jsonl.
+Prints a table and adds a line of json for each part, with the machine, the versions and the commit, to
+bench/results/speed.jsonl.
 """
 
-import json
-import os
-import platform
 import statistics
 import tempfile
 import time
@@ -16,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import torch
 import tyro
-from rich.console import Console
-from rich.table import Table
 from torch import nn
 
+from bench.recording import RESULTS, keep, machine
+from bench.tables import show
 from fes.batch import Batch
 from fes.config import LossConfig, ModelConfig
 from fes.decoded import DecodedSplit, decode_to
@@ -31,8 +29,6 @@ from shards.build.writer import BuildOptions, build
 from shards.drawing.faces import draw_identities, render
 from shards.index import ShardIndex
 from shards.sources.drawn import DrawnOptions, draw
-
-RESULTS = Path(__file__).parent / "results" / "speed.jsonl"
 
 
 @dataclass(frozen=True)
@@ -105,25 +101,17 @@ def stepper(objective: nn.Module, batch: Batch, latent_dim: int) -> Callable[[in
     return step
 
 
-def machine(options: Options) -> dict[str, object]:
-    """What the figures were measured on."""
-    device = torch.cuda.get_device_name() if options.device == "cuda" else platform.machine()
-    return {"device": device, "cores": os.cpu_count(), "torch": torch.__version__, "numpy": np.__version__}
-
-
 def main() -> None:
     """Measures, prints and keeps the result."""
     options = tyro.cli(Options)
     torch.set_num_threads(options.threads)
+    about = {**vars(options), **machine(options.device)}
     with tempfile.TemporaryDirectory() as folder:
         rates = measure(options, Path(folder))
-    table = Table("part", "pictures per second", "ms per batch")
-    for name, rate in rates.items():
-        table.add_row(name, f"{rate:,.0f}", f"{1000 * options.batch / rate:.2f}")
-    Console().print(table)
-    RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("a") as file:
-        file.write(json.dumps({**machine(options), **vars(options), "pictures_per_second": rates}) + "\n")
+    rows = [(name, f"{rate:,.0f}", f"{1000 * options.batch / rate:.2f}") for name, rate in rates.items()]
+    show("", ("part", "pictures per second", "ms per batch"), rows)
+    results = [{"what": name, "pictures_per_second": rate} for name, rate in rates.items()]
+    keep(RESULTS / "speed.jsonl", about, results)
 
 
 if __name__ == "__main__":
