@@ -11,7 +11,6 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
 
 from fes.arguments import parse
@@ -71,25 +70,6 @@ def test_from_shards_to_seven_expressions(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
     with Image.open(sheet) as image:
         assert image.width > 7 * 144
-
-
-def test_the_cpu_profile_starts_two_processes_that_share_each_batch(tiny: list[str], tmp_path: Path) -> None:
-    profile = ["--config_file", "launch/cpu.yaml"]
-    launch = ["accelerate.commands.launch", *profile, *tiny]
-    shown = command(*launch, "--dry-run", ACCELERATE_USE_CPU="true")
-    assert "processes 2, pictures per process and batch 8" in shown.stdout, shown.stderr
-    done = command(*launch, ACCELERATE_USE_CPU="true")
-    assert done.returncode == 0, done.stderr
-    assert [path.name for path in (tmp_path / "run").glob("state-*")] == ["state-000000.480"]
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="asks for GPUs that are not there")
-def test_a_profile_for_gpus_that_are_not_there_is_told_once_what_to_run_instead(tiny: list[str]) -> None:
-    profile = ["--config_file", "accelerate_config.yaml", "--num_processes", "2"]
-    done = command("accelerate.commands.launch", *profile, *tiny)
-    assert done.returncode != 0
-    assert done.stderr.count("train.py: the launcher started 2 processes, and this machine has 0 GPUs") == 1
-    assert "launch fes/train.py ...' on what there is" in done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
