@@ -1,10 +1,7 @@
 """Several ranks do exactly what one process does: with real processes, over gloo, in float64."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,44 +9,48 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from fes import train
+from fes.networks import Networks
 from shards.index import ShardIndex
+from tests.fes.launching import run_ranks, started
+from tests.fes.rank import (
+    CRITIC_STEPS,
+    HALF,
+    MODEL,
+    UPDATES,
+    WAYS,
+    compare_ways,
+    place,
+    train_in_a_folder_of_its_own,
+)
 
-RANK = Path(__file__).with_name("rank.py")
-REPOSITORY = Path(__file__).parents[2]
+COUNTS = 1, 2, 3, 4
+STOPPED = 2  # ranks that stop in the middle, for others to go on
+FINISHED = [(count, way) for count in COUNTS for way in WAYS]
+FINISHED += [(count, "elastic") for count in COUNTS if count != STOPPED]
 
 Ranks = list[dict[str, Tensor]]
-
-
-def launched(count: int, *command: str) -> subprocess.CompletedProcess[str]:
-    """Runs a command in `count` processes that know of each other, one thread each."""
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
-    environment["PYTHONPATH"] = str(REPOSITORY)
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(count)]
-    launcher.append("--")  # else torchrun takes a script's --run for the beginning of its own --run-path
-    return subprocess.run(
-        [*launcher, *command], env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-
-
-def launch(count: int, *command: str) -> None:
-    """Runs a command like `launched`, which has to succeed."""
-    done = launched(count, *command)
-    assert done.returncode == 0, done.stderr[-3000:]
-
-
-def run_ranks(count: int, data: str, out: Path) -> Ranks:
-    """What each rank saved."""
-    launch(count, str(RANK), data, str(out))
-    return [load_file(out / f"rank{rank}.safetensors") for rank in range(count)]
 
 
 @pytest.fixture(scope="module")
 def ranks(
     drawn_folder: Path, unlabelled_folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[int, Ranks]:
-    """What the ranks of runs with 1, 2 and 4 processes saved, on labelled and unlabelled pictures."""
-    data = f"{drawn_folder},{unlabelled_folder}"
-    return {count: run_ranks(count, data, tmp_path_factory.mktemp(f"ranks{count}")) for count in (1, 2, 4)}
+) -> dict[tuple[int, str], Ranks]:
+    """(number of processes, way) -> what each of them saved, on labelled and unlabelled pictures.
+
+    A way is one of `WAYS`, or "elastic": a run that stops halfway with the first number of processes, and
+    goes on from there with each other number.
+    """
+    data, folder = f"{drawn_folder},{unlabelled_folder}", tmp_path_factory.mktemp("ranks")
+    elastic = folder / "elastic"
+    elastic.mkdir()
+    found = {}
+    for count in sorted(COUNTS, key=lambda count: count != STOPPED):
+        out = folder / str(count)
+        run_ranks(count, out, compare_ways, data, out, elastic)
+        for way in (*WAYS, "elastic"):
+            found[count, way] = [load_file(place(out, way, rank)) for rank in range(count)]
+    return found
 
 
 def differences(found: dict[str, Tensor], expected: dict[str, Tensor], prefix: str) -> dict[str, float]:
@@ -61,40 +62,65 @@ def differences(found: dict[str, Tensor], expected: dict[str, Tensor], prefix: s
     }
 
 
-@pytest.mark.parametrize("count", [2, 4])
-@pytest.mark.parametrize("player", ["critics", "autoencoder"])
-def test_gradients_of_an_objective_equal_those_of_one_process(
-    ranks: dict[int, Ranks], count: int, player: str
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("count", COUNTS)
+def test_gradients_equal_those_of_one_process(
+    ranks: dict[tuple[int, str], Ranks], count: int, way: str
 ) -> None:
-    expected = ranks[1][0]
-    found = differences(ranks[count][0], expected, f"gradient/{player}/")
-    assert found
+    expected = ranks[1, "plain"][0]
+    found = differences(ranks[count, way][0], expected, "gradient/")
+    assert {name.split("/")[1] for name in found} == {"critics", "autoencoder"}
     # The bias that is added to every score has no gradient: it cancels, to rounding.
     largest = {name: max(expected[name].abs().max().item(), 1e-3) for name in found}
     assert max(difference / largest[name] for name, difference in found.items()) < 1e-12
 
 
-@pytest.mark.parametrize("count", [2, 4])
-def test_weights_after_ten_updates_equal_those_of_one_process(ranks: dict[int, Ranks], count: int) -> None:
+@pytest.mark.parametrize(("count", "way"), FINISHED)
+def test_weights_after_ten_updates_equal_those_of_one_process(
+    ranks: dict[tuple[int, str], Ranks], count: int, way: str
+) -> None:
     for prefix in ("weight/", "average/"):
-        found = differences(ranks[count][0], ranks[1][0], prefix)
+        found = differences(ranks[count, way][0], ranks[1, "plain"][0], prefix)
         assert found
         assert max(found.values()) < 1e-10
+        assert all(ranks[count, way][0][name].dtype == torch.float64 for name in found)
 
 
-@pytest.mark.parametrize("count", [2, 4])
-def test_ranks_hold_identical_bits(ranks: dict[int, Ranks], count: int) -> None:
-    first, *others = ranks[count]
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("count", COUNTS)
+def test_measurements_are_those_of_one_process(
+    ranks: dict[tuple[int, str], Ranks], count: int, way: str
+) -> None:
+    expected = ranks[1, "plain"][0]
+    found = differences(ranks[count, way][0], expected, "measured/")
+    assert len(found) > 10
+    # They are gathered in float32.
+    assert max(value / max(1.0, expected[name].abs()) for name, value in found.items()) < 1e-6
+
+
+@pytest.mark.parametrize("way", [*WAYS, "elastic"])
+@pytest.mark.parametrize("count", COUNTS[1:])
+def test_ranks_hold_identical_bits_and_saw_identical_gradients_at_each_step(
+    ranks: dict[tuple[int, str], Ranks], count: int, way: str
+) -> None:
+    first, *others = ranks[count, way]
+    assert len(first["digests"]) == (HALF if way == "elastic" else UPDATES * (CRITIC_STEPS + 1))
+    assert len(first["digests"].unique(dim=0)) == len(first["digests"])
     for other in others:
         assert all(torch.equal(first[name], other[name]) for name in first)
 
 
-def test_the_ten_updates_moved_every_weight(ranks: dict[int, Ranks]) -> None:
-    from fes.networks import Networks
-    from tests.fes.rank import MODEL
+def test_readers_do_not_change_a_bit(ranks: dict[tuple[int, str], Ranks]) -> None:
+    for count in COUNTS:
+        for some, other in (("plain", "readers"), ("pieces", "pieces-readers")):
+            expected, found = ranks[count, some][0], ranks[count, other][0]
+            assert [name for name in expected if not torch.equal(expected[name], found[name])] == []
 
+
+def test_the_ten_updates_moved_every_weight(ranks: dict[tuple[int, str], Ranks]) -> None:
     start = Networks(MODEL, seed=0).double().state_dict()
-    unmoved = [name for name, value in start.items() if torch.equal(value, ranks[1][0][f"weight/{name}"])]
+    end = ranks[1, "plain"][0]
+    unmoved = [name for name, value in start.items() if torch.equal(value, end[f"weight/{name}"])]
     # What is added to every score alike cancels in the difference that a critic maximises.
     assert set(unmoved) <= {"image_critic.to_score.bias", "latent_critic.layers.4.bias"}
 
@@ -105,45 +131,28 @@ critic_steps: 2
 grid_faces: 2
 model: {latent_dim: 8, max_features: 32, min_features: 8, latent_critic_features: 16}
 stream: {workers: 0}
-clock: {tick_kimg: 0.1, snapshot_kimg: 10, state_kimg: 0.24}
+clock: {tick_kimg: 10, snapshot_kimg: 10, state_kimg: 0.24}
 """
-
-
-def test_a_resumed_run_of_four_ranks_ends_with_the_bits_of_one_that_never_stopped(
-    drawn_folder: Path, tmp_path: Path
-) -> None:
-    settings = tmp_path / "tiny.yaml"
-    settings.write_text(TINY)
-    train = (str(REPOSITORY / "fes" / "train.py"), "--config", str(settings), "--data", str(drawn_folder))
-    launch(4, *train, "--run", str(tmp_path / "whole"), "--clock.total-kimg", "0.48")
-    launch(4, *train, "--run", str(tmp_path / "parts"), "--clock.total-kimg", "0.24")
-    launch(4, *train, "--run", str(tmp_path / "parts"), "--clock.total-kimg", "0.48")
-    for name in ("networks", "average"):
-        whole, parts = (
-            load_file(tmp_path / run / "state-000000.480" / f"{name}.safetensors")
-            for run in ("whole", "parts")
-        )
-        assert whole.keys() == parts.keys()
-        assert all(torch.equal(whole[key], parts[key]) for key in whole)
 
 
 def test_samples_that_any_rank_skips_are_counted_together_and_end_the_run_on_all(
     drawn_folder: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(drawn_folder, tmp_path / "data")
-    train = ShardIndex.load(tmp_path / "data").split("train")
+    split = ShardIndex.load(tmp_path / "data").split("train")
     for number in (0, 1):
-        with (tmp_path / "data" / train.shards[number].name).open("r+b") as shard:
-            shard.seek(int(train.places[train.shard_starts[number]]["image_offset"]))
+        with (tmp_path / "data" / split.shards[number].name).open("r+b") as shard:
+            shard.seek(int(split.places[split.shard_starts[number]]["image_offset"]))
             shard.write(b"damage")
-    (tmp_path / "tiny.yaml").write_text(TINY.replace("tick_kimg: 0.1", "tick_kimg: 10"))
-    command = [str(REPOSITORY / "fes" / "train.py"), "--config", str(tmp_path / "tiny.yaml")]
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    command = ["--config", str(tmp_path / "tiny.yaml")]
     command += ["--data", str(tmp_path / "data"), "--run", str(tmp_path / "run")]
     command += ["--stream.on-bad-sample", "skip", "--stream.most-bad-samples", "1"]
-    kimg = 2 * train.samples / 1000  # two epochs, in each of which one rank or the other meets them
-    done = launched(2, *command, "--clock.total-kimg", str(kimg))
-    assert done.returncode != 0
-    assert "train.py: 2 samples are damaged and were skipped, more than --stream" in done.stderr
+    kimg = 2 * split.samples / 1000  # two epochs, in each of which one rank or the other meets them
+    command += ["--clock.total-kimg", str(kimg)]
+    with started(2, tmp_path, train.main, command) as ranks:
+        assert ranks.codes() == [2, 2]
+    assert "train.py: 2 samples are damaged and were skipped, more than --stream" in ranks.err
     (line,) = (tmp_path / "run" / "stats.jsonl").read_text().splitlines()
     assert json.loads(line)["data/skipped"] == 4
     assert (tmp_path / "run" / f"state-{kimg:010.3f}").is_dir()
@@ -154,25 +163,23 @@ def test_what_is_wrong_on_one_rank_alone_is_told_with_the_rank(
 ) -> None:
     """The ranks see other folders under one name, as two machines may."""
     places = [tmp_path / "0", tmp_path / "1"]
-    for place in places:
-        place.mkdir()
-        (place / "data").symlink_to(drawn_folder)
-    script = tmp_path / "train.py"
-    script.write_text(
-        "import os\nfrom fes.train import main\n"
-        f"os.chdir(os.path.join({str(tmp_path)!r}, os.environ['RANK']))\nmain()\n"
-    )
-    command = [str(script), "--data", "data", "--run", "run", "--dry-run"]
+    for path in places:
+        path.mkdir()
+        (path / "data").symlink_to(drawn_folder)
+
+    def told() -> list[str]:
+        command = ["--data", "data", "--run", "run", "--dry-run"]
+        with started(2, tmp_path, train_in_a_folder_of_its_own, places, command) as ranks:
+            assert ranks.codes() == [2, 2]
+        return [line for line in ranks.err.splitlines() if line.startswith("train.py")]
+
     (places[1] / "data").unlink()
-    done = launched(2, *command)
-    assert done.returncode != 0
-    assert [line for line in done.stderr.splitlines() if line.startswith("train.py")] == [
+    assert told() == [
         "train.py: rank 1: data is no folder of shards; `fes-shards build drawn --out data` makes one, "
         "`fes-shards build --help` names sources"
     ]
     (places[1] / "data").symlink_to(unlabelled_folder)
-    told = [line for line in launched(2, *command).stderr.splitlines() if line.startswith("train.py")]
-    assert len(told) == 1
-    assert "rank 0: data holds the data " in told[0]
-    assert "rank 1: data holds the data " in told[0]
-    assert told[0].endswith("give all machines the same data set")
+    (line,) = told()
+    assert "rank 0: data holds the data " in line
+    assert "rank 1: data holds the data " in line
+    assert line.endswith("give all machines the same data set")
