@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -20,6 +20,7 @@ from fes.judge import JudgeConfig, check_labels, load_judge, new_judge, save_jud
 from fes.mixture import Mixture, open_index
 from fes.pictures import as_image, write_picture
 from fes.report import progress
+from fes.selfcheck.command import main as check_gradients
 from fes.snapshot import load_snapshot
 from fes.synthesizer import Synthesizer
 
@@ -139,15 +140,29 @@ class Evaluate:
         print(text)
 
 
+@dataclass(frozen=True)
+class Selfcheck:
+    """Whether this machine, or this cluster, trains as it should: to be run first on a new one."""
+
+    what: tyro.conf.Positional[Literal["gradients"]]
+    """`gradients` compares what several processes compute with what one would; any setting of train.py may
+    follow, and --help for more."""
+
+    def run(self) -> None:
+        check_gradients([])
+
+
 Command = (
     Annotated[Synthesize, tyro.conf.subcommand("synthesize")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Judge, tyro.conf.subcommand("judge")]
+    | Annotated[Selfcheck, tyro.conf.subcommand("selfcheck")]
 )
 COMMANDS = {
     "synthesize": Synthesize,
     "evaluate": Evaluate,
     "judge": {"train": JudgeTrain, "test": JudgeTest},
+    "selfcheck": {"gradients": {}},
 }
 
 
@@ -163,6 +178,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     with told_in_one_sentence("fes"):
         check_words(arguments, COMMANDS)
+        if list(arguments[:2]) == ["selfcheck", "gradients"]:  # the words that follow are train.py's
+            check_gradients(arguments[2:])
         tyro.cli(Command, args=arguments, prog="fes").run()
 
 

@@ -1,0 +1,1 @@
+"""`fes selfcheck gradients`: whether ranks compute here what one process would, with a verdict."""

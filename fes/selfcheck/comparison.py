@@ -1,0 +1,182 @@
+"""The same updates on the ranks at hand, and alone on each of them."""
+
+import dataclasses
+import socket
+import time
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+from fes.batch import Batch
+from fes.clock import Clock
+from fes.config import Config, OptimiserConfig
+from fes.draws import Noise, noise, numpy_rng
+from fes.expressions import EXPRESSIONS, UNLABELLED
+from fes.hardware import pieces
+from fes.networks import Networks
+from fes.objectives import AutoencoderObjective, CriticObjective
+from fes.runtime.processes import Runtime
+from fes.selfcheck.verdict import FLOAT32, FLOAT64, Difference, Found, furthest
+from fes.stream import share_of
+from fes.trainer import Player
+from fes.watch import digest
+
+UPDATES, SECONDS = 10, 25.0
+"""Updates of the autoencoder, or as many of them as so many seconds are enough for."""
+PLAYERS = {"critics": CriticObjective, "autoencoder": AutoencoderObjective}
+
+Optimiser = Callable[[Iterable[nn.Parameter], float], torch.optim.Optimizer]
+
+
+class Alone:
+    """What one process would do: the objectives as they are, on whole batches."""
+
+    def __init__(self, networks: Networks, config: Config, optimiser: Optimiser) -> None:
+        self.networks, self.clip = networks, config.optimiser.max_gradient_norm
+        self.objectives = {name: kind(networks, config.loss) for name, kind in PLAYERS.items()}
+        self.optimisers = {
+            name: optimiser(objective.parameters(), rate_of(name, config.optimiser))
+            for name, objective in self.objectives.items()
+        }
+
+    def step(self, name: str, batch: Batch, noise: Noise) -> dict[str, Tensor]:
+        """One update of a player; returns its gradients, by parameter."""
+        objective = self.objectives[name]
+        self.optimisers[name].zero_grad(set_to_none=True)
+        objective(batch, noise)[0].backward()
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(objective.parameters(), self.clip)
+        self.optimisers[name].step()
+        return {key: each.grad for key, each in objective.named_parameters()}
+
+
+class Comparison:
+    """Of the ranks with one process. All ranks have to call each method."""
+
+    def __init__(self, config: Config, runtime: Runtime) -> None:
+        self.config, self.runtime, self.clock = config, runtime, Clock.of(config)
+        self.exactness = FLOAT64 if runtime.launch.zero_stage is None else FLOAT32
+        self.share = share_of(config.batch, runtime.rank, runtime.ranks)
+        self.updates = 0
+
+    def found(self) -> list[Found]:
+        """What each rank finds, by rank; raises `InputError` where even one process diverges."""
+        gradients, of_gradients = self.runtime.together(self._gradients)
+        weights, of_weights = self.runtime.together(self._weights)
+        gpu = self.runtime.device.type == "cuda"
+        device = torch.cuda.get_device_name(self.runtime.device) if gpu else "CPU"
+        digests = {"gradients": of_gradients, "weights": of_weights}
+        return self.runtime.gathered(
+            Found(f"{device} of {socket.gethostname()}", gradients, weights, digests)
+        )
+
+    def networks(self) -> Networks:
+        """The first weights, on the device."""
+        networks = Networks(self.config.model, self.config.seed)
+        if self.runtime.hardware.channels_last:
+            networks.to(memory_format=torch.channels_last)
+        return networks.to(self.runtime.device, self.exactness.dtype)
+
+    def data(self, step: int, rows: slice = slice(None)) -> tuple[Batch, Noise]:
+        """Rows of a step's batch and noise. Pictures and labels are drawn, a missing one among these."""
+        size, model = self.config.batch, self.config.model
+        rng = numpy_rng(self.config.seed, "selfcheck", step)
+        shape = size, model.channels, model.resolution, model.resolution
+        image = torch.from_numpy(rng.integers(0, 256, shape, "uint8"))
+        label = torch.from_numpy(rng.integers(0, len(EXPRESSIONS), size))
+        label[0] = UNLABELLED
+        partner = torch.from_numpy(rng.permutation(size))
+        drawn = noise(self.config.seed, step, size, model.latent_dim, rows)
+        device, dtype = self.runtime.device, self.exactness.dtype
+        return (
+            Batch(*(each[rows].to(device) for each in (image, label, image[partner], label[partner]))),
+            Noise(*(each.to(device, dtype) for each in drawn)),
+        )
+
+    def _gradients(self) -> tuple[Difference, str]:
+        """How far off both objectives' gradients are on the first weights, and a digest of them.
+
+        Those of the ranks are what a step of plain descent at the rate 1 takes from the weights.
+        """
+        found, expected = {}, {}
+        for name, kind in PLAYERS.items():
+            objective = kind(self.networks(), self.config.loss)
+            before = {key: each.detach().clone() for key, each in objective.named_parameters()}
+            descent = torch.optim.SGD(objective.parameters(), 1.0)
+            player = self.runtime.player(objective, descent, self.config.optimiser.max_gradient_norm)
+            player.step(*self.data(0, self.share))
+            after = dict(objective.named_parameters())
+            found |= {f"{name}: {key}": each - after[key].detach() for key, each in before.items()}
+            alone = Alone(self.networks(), self.config, torch.optim.SGD).step(name, *self.data(0))
+            expected |= {f"{name}: {key}": each for key, each in alone.items()}
+        # What a bias adds to all scores alike cancels: its gradient is nothing but rounding.
+        least = 1e-3 * max(float(each.abs().max()) for each in expected.values())
+        return furthest(found, expected, self.exactness.gradients, least), digest(found)
+
+    def _weights(self) -> tuple[Difference, str]:
+        """How far off the weights are after some updates of the full recipe, and a digest of them."""
+        alone, networks = Alone(self.networks(), self.config, self._optimiser), self.networks()
+        players: dict[str, Player] = {}
+        for name, kind in PLAYERS.items():
+            objective = kind(networks, self.config.loss)
+            own = self._optimiser(objective.parameters(), rate_of(name, self.config.optimiser))
+            players[name] = self.runtime.player(objective, own, self.config.optimiser.max_gradient_norm)
+        start = time.perf_counter()
+        self._update(alone, players, 0)
+        fit = SECONDS // (time.perf_counter() - start)
+        self.updates = self.runtime.from_main(lambda: int(min(UPDATES, max(1, fit))))
+        for update in range(1, self.updates):
+            self._update(alone, players, update)
+        found, expected = networks.state_dict(), alone.networks.state_dict()
+        return furthest(found, expected, self.exactness.weights), digest(found)
+
+    def _update(self, alone: Alone, players: dict[str, Player], update: int) -> None:
+        """The critics' updates before one of the autoencoder, and that."""
+        for step in range(update * self.clock.cycle, (update + 1) * self.clock.cycle):
+            name = "autoencoder" if self.clock.is_autoencoder_turn(step) else "critics"
+            alone.step(name, *self.data(step))
+            players[name].step(*self.data(step, self.share))
+
+    def _optimiser(self, parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.Optimizer:
+        if self.exactness is FLOAT32:  # there, Adam would make whole steps of rounding
+            return torch.optim.SGD(parameters, rate)
+        return torch.optim.Adam(parameters, rate, (self.config.optimiser.beta1, self.config.optimiser.beta2))
+
+
+def rate_of(name: str, rates: OptimiserConfig) -> float:
+    """The learning rate of a player."""
+    return rates.critic_rate if name == "critics" else rates.autoencoder_rate
+
+
+def affordable(config: Config, runtime: Runtime) -> Config:
+    """The config; with a small batch where a whole one would take too long, or more memory than there is.
+
+    The small one is shared and cut into as many pieces, of two pictures each.
+    """
+    share = config.batch // runtime.ranks
+    count = pieces(share, runtime.hardware.micro_batch)
+    if share // count <= 2:
+        return config
+    small = dataclasses.replace(config, batch=2 * count * runtime.ranks)
+    if runtime.from_main(lambda: _is_affordable(config, small, runtime)):
+        return config
+    runtime.hardware = dataclasses.replace(runtime.hardware, micro_batch=2)
+    return small
+
+
+def _is_affordable(config: Config, small: Config, runtime: Runtime) -> bool:
+    """Judged from two updates with a small batch, the first of which is for warming up."""
+    trial, gpu = Comparison(small, runtime), runtime.device.type == "cuda"
+    alone = Alone(trial.networks(), small, torch.optim.SGD)
+    seconds = 0.0
+    for _ in range(2):
+        start = time.perf_counter()
+        alone.step("critics", *trial.data(0))
+        if gpu:
+            torch.cuda.synchronize()
+        seconds = time.perf_counter() - start
+    times = (config.batch + config.batch // runtime.ranks) / small.batch
+    if gpu and torch.cuda.max_memory_allocated() * times > torch.cuda.mem_get_info()[0]:
+        return False
+    return seconds * times * trial.clock.cycle < SECONDS / 2
