@@ -1,5 +1,6 @@
 """A rank that dies or hangs is told once, by name, and the others leave; nothing else looks like that."""
 
+import os
 import signal
 import socket
 import time
@@ -12,7 +13,7 @@ from fes.batch import Batch
 from fes.errors import InputError, told_in_one_sentence
 from fes.hardware import Hardware
 from fes.runtime.processes import Runtime
-from tests.fes.nursery import Ranks, ranks
+from tests.fes.launching import Ranks, started, until
 
 TIMEOUT = 3.0
 
@@ -72,7 +73,7 @@ def name_of(family: Ranks, rank: int) -> str:
 
 def the_sentence(family: Ranks) -> str:
     """The only thing that was told."""
-    (line,) = family.told()
+    (line,) = family.told
     assert line.startswith("train.py: ")
     return line.removeprefix("train.py: ")
 
@@ -84,9 +85,9 @@ LEAVE = "; the others leave, and the same command goes on from the newest state"
 def test_when_a_rank_is_killed_the_others_leave_at_once_and_one_tells(
     victim: int, count: int, tmp_path: Path
 ) -> None:
-    with ranks(count, tmp_path, train, tmp_path, "", 1_000_000, 60.0) as family:
-        family.until(lambda: noted(tmp_path, "steps0"))
-        family.signal(victim, signal.SIGKILL)
+    with started(count, tmp_path / "told", train, tmp_path, "", 1_000_000, 60.0) as family:
+        until(lambda: noted(tmp_path, "steps0"), family)
+        os.kill(family.processes[victim].pid, signal.SIGKILL)
         killed = time.monotonic()
         assert family.codes(but=victim) == [134] * (count - 1)
         assert time.monotonic() - killed < 30
@@ -95,18 +96,18 @@ def test_when_a_rank_is_killed_the_others_leave_at_once_and_one_tells(
 
 @pytest.mark.parametrize("victim", [0, 2])
 def test_a_rank_without_a_sign_of_life_is_gone(victim: int, tmp_path: Path) -> None:
-    with ranks(3, tmp_path, train, tmp_path) as family:
-        family.until(lambda: noted(tmp_path, "steps0"))
-        family.signal(victim, signal.SIGSTOP)
+    with started(3, tmp_path / "told", train, tmp_path) as family:
+        until(lambda: noted(tmp_path, "steps0"), family)
+        os.kill(family.processes[victim].pid, signal.SIGSTOP)
         assert family.codes(but=victim) == [134] * 2
         assert the_sentence(family) == f"{name_of(family, victim)} is gone: no sign of life for 3 s{LEAVE}"
-        family.signal(victim, signal.SIGCONT)  # it wakes up, and finds the others gone
+        os.kill(family.processes[victim].pid, signal.SIGCONT)  # it wakes up, and finds the others gone
         assert family.codes() == [134] * 3
-        assert len(family.told()) == 1
+        assert len(family.told) == 1
 
 
 def test_a_rank_that_hangs_in_a_step_is_told_with_the_place(tmp_path: Path) -> None:
-    with ranks(3, tmp_path, train, tmp_path, "hangs") as family:
+    with started(3, tmp_path / "told", train, tmp_path, "hangs") as family:
         assert family.codes() == [134] * 3
         told = the_sentence(family)
         assert told.startswith(f"{name_of(family, 1)} hangs, for ")
@@ -116,34 +117,34 @@ def test_a_rank_that_hangs_in_a_step_is_told_with_the_place(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("fault", ["reads", "saves"])
 def test_ranks_wait_for_one_that_reads_or_saves_for_long(fault: str, tmp_path: Path) -> None:
-    with ranks(2, tmp_path, train, tmp_path, fault, 64) as family:
+    with started(2, tmp_path / "told", train, tmp_path, fault, 64) as family:
         assert family.codes() == [0, 0]
-        assert family.told() == []
+        assert family.told == []
 
 
 def test_a_run_that_ends_tells_nothing(tmp_path: Path) -> None:
-    with ranks(4, tmp_path, train, tmp_path, "", 10) as family:
+    with started(4, tmp_path / "told", train, tmp_path, "", 10) as family:
         assert family.codes() == [0] * 4
-        assert family.told() == []
+        assert family.told == []
 
 
 def test_a_run_that_is_told_to_stop_tells_nothing(tmp_path: Path) -> None:
-    with ranks(3, tmp_path, train, tmp_path) as family:
-        family.until(lambda: noted(tmp_path, "steps0"))
-        family.signal(1, signal.SIGTERM)
+    with started(3, tmp_path / "told", train, tmp_path) as family:
+        until(lambda: noted(tmp_path, "steps0"), family)
+        os.kill(family.processes[1].pid, signal.SIGTERM)
         assert family.codes() == [143] * 3
-        assert family.told() == []
+        assert family.told == []
 
 
 def test_where_a_rank_ends_with_an_error_the_others_leave_and_tell_it(tmp_path: Path) -> None:
-    with ranks(3, tmp_path, train, tmp_path, "fails") as family:
+    with started(3, tmp_path / "told", train, tmp_path, "fails") as family:
         assert family.codes() == [134, 1, 134]
-        (told,) = [line for line in family.told() if line.startswith("train.py")]
+        (told,) = [line for line in family.told if line.startswith("train.py")]
         assert told == f"train.py: {name_of(family, 1)} is gone: it ended with MemoryError{LEAVE}"
-        assert "MemoryError: no room" in family.told()
+        assert "MemoryError: no room" in family.told
 
 
 def test_where_input_of_one_rank_cannot_be_used_its_sentence_is_all_that_is_told(tmp_path: Path) -> None:
-    with ranks(3, tmp_path, train, tmp_path, "damage") as family:
+    with started(3, tmp_path / "told", train, tmp_path, "damage") as family:
         assert family.codes() == [2, 2, 2]
         assert the_sentence(family) == "sample 7 is damaged"
