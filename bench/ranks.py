@@ -112,7 +112,7 @@ def together(config: Config, runtime: Runtime) -> Run:
 def alone(config: Config, runtime: Runtime) -> Run:
     """A run of one process, which knows of no other."""
     config, mixture = with_data(config)
-    single = SimpleNamespace(rank=0, ranks=1, device=runtime.device)
+    single = SimpleNamespace(rank=0, ranks=1, device=runtime.device, moved=runtime.moved)
     networks = Networks(config.model, config.seed).to(runtime.device)
     players = tuple(Player(*each) for each in bare_players(config, networks))
     batches = runtime.placed(stream_for(config, mixture, single).batches(0))

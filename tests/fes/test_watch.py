@@ -70,7 +70,7 @@ def faults(config: Config, measured: Iterator[Tick]) -> list[str]:
 
 @pytest.mark.parametrize(
     ("seed", "rate", "weight"),
-    [(0, 5e-4, 10), (1, 1e-5, 10), (2, 1e-2, 10), (3, 5e-3, 1), (4, 2e-3, 100), (5, 5e-4, 0.1), (6, 1e-2, 0)],
+    [(0, 5e-4, 10), (1, 1e-2, 10), (2, 2e-3, 100), (3, 1e-2, 0)],
 )
 def test_sound_runs_are_left_alone_at_any_rate_and_weight(tiny_config, drawn_mixture, seed, rate, weight):
     config = with_settings(tiny_config, seed, rate, weight)
