@@ -3,6 +3,7 @@
 Adds a line of json for each test, with the GPU, the versions and the commit, to bench/results/gpu.jsonl.
 """
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,9 +29,10 @@ class Outcomes:
 
 
 def main() -> None:
-    """Runs them all; ends with pytest's exit code."""
+    """Runs them all; ends with pytest's exit code: 1 where a test failed, 2 and more where none were run."""
     if not torch.cuda.is_available():
-        raise SystemExit("this machine has no GPU that torch can use: `make test` runs all other tests")
+        print("this machine has no GPU that torch can use: `make test` runs all other tests", file=sys.stderr)
+        raise SystemExit(2)
     about, outcomes = machine("cuda"), Outcomes()
     code = pytest.main(["-m", "gpu", str(TESTS)], plugins=[outcomes])
     keep(RESULTS / "gpu.jsonl", about, outcomes.results)

@@ -6,7 +6,6 @@ it wait while the bare loop takes as many: neighbours in time are compared, what
 """
 
 import contextlib
-import inspect
 import io
 import itertools
 import statistics
@@ -15,11 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from unittest import mock
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from fes import train
 from fes.arguments import Asked, resolve
@@ -30,7 +28,7 @@ from fes.draws import Noise
 from fes.hardware import Hardware
 from fes.mixture import Mixture
 from fes.networks import Networks
-from fes.objectives import AutoencoderObjective, CriticObjective
+from fes.objectives import BarePlayer, bare_players
 from fes.runtime.processes import Runtime
 from fes.trainer import Hooks, fit
 
@@ -40,8 +38,6 @@ CALLS = 4
 
 Taken = np.ndarray
 """Seconds [2]: by the clock, and of all threads of this process."""
-BarePlayer = tuple[nn.Module, torch.optim.Optimizer]
-"""An objective, and the optimiser of its networks."""
 Result = dict[str, object]
 
 
@@ -131,15 +127,13 @@ def measure_overhead(config: Config, runtime: Runtime, amount: Amount) -> list[R
     config = replace(config, clock=_clock(config, amount))
     found: list[Interleaved] = []
 
-    def interleaved(*arguments: object, **named: object) -> int:
-        given = inspect.signature(fit).bind(*arguments, **named)
+    def interleaved(*others: Any, hooks: Hooks, **named: Any) -> int:
         bare = bare_loop(config, in_memory(config, mixture, runtime))
-        found.append(Interleaved(given.arguments["hooks"], bare, _block(config, amount), runtime.device))
-        given.arguments["hooks"] = found[0]
-        return fit(*given.args, **given.kwargs)
+        found.append(Interleaved(hooks, bare, _block(config, amount), runtime.device))
+        return fit(*others, hooks=found[0], **named)
 
-    with mock.patch.object(train, "fit", interleaved), contextlib.redirect_stdout(io.StringIO()):
-        train.train(Asked(config, Hardware()), mixture, runtime)
+    with contextlib.redirect_stdout(io.StringIO()):
+        train.train(Asked(config, Hardware()), mixture, runtime, interleaved)
     (measured,) = found
     if len(measured.full_seconds) < amount.rounds:
         raise SystemExit("stopped before all was measured")
@@ -191,7 +185,7 @@ def in_memory(config: Config, mixture: Mixture, runtime: Runtime) -> list[tuple[
 def bare_loop(config: Config, cycle: list[tuple[Batch, Noise]]) -> Callable[[int], None]:
     """Steps -> takes them, on what the steps of the cycle work on, again and again."""
     networks = Networks(config.model, config.seed).to(cycle[0][0].image.device)
-    critics, autoencoder = bare_players(config, networks)
+    critics, autoencoder = bare_players(config, networks).values()
     turns = itertools.cycle([*zip([critics] * config.critic_steps + [autoencoder], cycle, strict=True)])
 
     def loop(steps: int) -> None:
@@ -208,16 +202,3 @@ def bare_step(player: BarePlayer, batch: Batch, drawn: Noise) -> None:
     loss.backward()
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
-
-
-def bare_players(config: Config, networks: Networks) -> tuple[BarePlayer, BarePlayer]:
-    """The critics and the autoencoder, on one process."""
-    adam = config.optimiser
-
-    def player(objective: nn.Module, rate: float) -> BarePlayer:
-        return objective, torch.optim.Adam(objective.parameters(), rate, (adam.beta1, adam.beta2))
-
-    return (
-        player(CriticObjective(networks, config.loss), adam.critic_rate),
-        player(AutoencoderObjective(networks, config.loss), adam.autoencoder_rate),
-    )

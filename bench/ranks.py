@@ -21,18 +21,18 @@ import tyro
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench.overhead import Result, bare_players, config_of, now, with_data
-from bench.steps import PLAYERS
+from bench.overhead import Result, config_of, now, with_data
+from fes import trainer
 from fes.batch import Batch
 from fes.clock import Clock
 from fes.config import ClockConfig, Config
 from fes.draws import Noise
 from fes.ema import Ema
 from fes.networks import Networks
+from fes.objectives import bare_players
 from fes.runtime.player import Player
 from fes.runtime.processes import Runtime
 from fes.train import build, noise_for, stream_for
-from fes.trainer import fit
 
 ENDLESS = ClockConfig(total_kimg=1e9, tick_kimg=1e9, snapshot_kimg=1e9, state_kimg=1e9)
 KINDS = ("alone", "apart", "together")
@@ -63,22 +63,24 @@ class Run:
     def __init__(
         self,
         config: Config,
-        players: tuple[Player, Player],
+        networks: Networks,
+        players: tuple[trainer.Player, trainer.Player],
         ema: Ema,
         batches: Iterator[Batch],
         noise_of: Callable[[int], Noise],
         mean: Callable[[Tensor], Tensor],
         asked: Callable[[int], bool],
     ) -> None:
-        self.players, self.batches, self.noise_of = players, batches, noise_of
-        self._config, self._ema, self._mean, self._asked = config, ema, mean, asked
+        self.config, self.networks, self.players = config, networks, players
+        self.batches, self.noise_of = batches, noise_of
+        self._ema, self._mean, self._asked = ema, mean, asked
         self._step = self._end = 0
 
     def take(self, steps: int) -> None:
         """The next steps."""
         self._end = self._step + steps
-        self._step = fit(
-            self._config,
+        self._step = trainer.fit(
+            self.config,
             *self.players,
             self._ema,
             self.batches,
@@ -104,9 +106,8 @@ def together(config: Config, runtime: Runtime) -> Run:
     networks = Networks(config.model, config.seed).to(runtime.device)
     _, ema, *players = build(config, networks, runtime)
     batches = runtime.placed(stream_for(config, mixture, runtime).batches(0))
-    return Run(
-        config, tuple(players), ema, batches, noise_for(config, runtime), runtime.mean, runtime.stopping
-    )
+    noise_of, mean, asked = noise_for(config, runtime), runtime.mean, runtime.stopping
+    return Run(config, networks, tuple(players), ema, batches, noise_of, mean, asked)
 
 
 def alone(config: Config, runtime: Runtime) -> Run:
@@ -114,19 +115,20 @@ def alone(config: Config, runtime: Runtime) -> Run:
     config, mixture = with_data(config)
     single = SimpleNamespace(rank=0, ranks=1, device=runtime.device, moved=runtime.moved)
     networks = Networks(config.model, config.seed).to(runtime.device)
-    players = tuple(Player(*each) for each in bare_players(config, networks))
+    players = tuple(Player(*each) for each in bare_players(config, networks).values())
     batches = runtime.placed(stream_for(config, mixture, single).batches(0))
     ema, noise_of = Ema(networks, config.ema_halflife_kimg), noise_for(config, single)
-    return Run(config, players, ema, batches, noise_of, lambda value: value, lambda step: False)
+    return Run(config, networks, players, ema, batches, noise_of, lambda value: value, lambda step: False)
 
 
 def measure_traffic(run: Run, cycle: int) -> list[Result]:
     """What a step of each player says to other ranks, and a cycle of the trainer, with all else it does."""
     results, work = [], (next(run.batches), run.noise_of(0))
-    for name, player in zip(PLAYERS, run.players, strict=True):
+    bare = bare_players(run.config, run.networks)
+    for (name, (objective, _)), player in zip(bare.items(), run.players, strict=True):
         with Traffic() as traffic:
             player.step(*work)
-        own = sum(each.nbytes for each in player.objective.parameters())
+        own = sum(each.nbytes for each in objective.parameters())
         results.append(_traffic(name, own, traffic, 1))
     with Traffic() as traffic:
         run.take(CYCLES_WATCHED * cycle)

@@ -14,16 +14,16 @@ from pathlib import Path
 import numpy as np
 import torch
 import tyro
-from torch import nn
 
+from bench.overhead import bare_step
 from bench.recording import RESULTS, keep, machine
 from bench.tables import show
 from fes.batch import Batch
-from fes.config import LossConfig, ModelConfig
+from fes.config import Config, ModelConfig
 from fes.decoded import DecodedSplit, decode_to
 from fes.draws import Noise, noise
 from fes.networks import Networks
-from fes.objectives import AutoencoderObjective, CriticObjective
+from fes.objectives import BarePlayer, bare_players
 from fes.stream import Stream
 from shards.build.writer import BuildOptions, build
 from shards.drawing.faces import draw_identities, render
@@ -81,22 +81,19 @@ def measure(options: Options, folder: Path) -> dict[str, float]:
     batch = Batch(*(part.to(options.device) for part in streams["reading shards"][0]))
     model = ModelConfig(resolution=options.resolution, channels=1)
     networks = Networks(model, seed=0).to(options.device)
-    for objective in (CriticObjective, AutoencoderObjective):
-        step = stepper(objective(networks, LossConfig()), batch, model.latent_dim)
-        rates[f"step of {objective.__name__}"] = images_per_second(step, options.batch, options)
+    for player in bare_players(Config(str(folder), folder, model=model), networks).values():
+        step = stepper(player, batch, model.latent_dim)
+        name = type(player.objective).__name__
+        rates[f"step of {name}"] = images_per_second(step, options.batch, options)
     return rates
 
 
-def stepper(objective: nn.Module, batch: Batch, latent_dim: int) -> Callable[[int], None]:
+def stepper(player: BarePlayer, batch: Batch, latent_dim: int) -> Callable[[int], None]:
     """A player's step on the same batch again and again."""
-    optimiser = torch.optim.Adam(objective.parameters(), 2e-4, (0.0, 0.9))
 
     def step(number: int) -> None:
         drawn = noise(0, number, len(batch.label), latent_dim)
-        loss, _ = objective(batch, Noise(*(part.to(batch.label.device) for part in drawn)))
-        loss.backward()
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        bare_step(player, batch, Noise(*(part.to(batch.label.device) for part in drawn)))
 
     return step
 

@@ -10,14 +10,14 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from bench.overhead import BarePlayer, Result, bare_players, bare_step, in_memory, now, with_data
+from bench.overhead import Result, bare_step, in_memory, now, with_data
 from fes.batch import Batch
 from fes.config import Config
 from fes.draws import Noise
 from fes.networks import Networks
+from fes.objectives import BarePlayer, bare_players
 from fes.runtime.processes import Runtime
 
-PLAYERS = ("critics", "autoencoder")
 Work = tuple[Batch, Noise]
 
 
@@ -91,4 +91,4 @@ def _players(config: Config, runtime: Runtime, batch: int) -> dict[str, tuple[Ba
     config, mixture = with_data(replace(config, batch=batch, critic_steps=1))
     cycle = in_memory(config, mixture, runtime)
     both = bare_players(config, Networks(config.model, config.seed).to(runtime.device))
-    return {name: (player, work) for name, player, work in zip(PLAYERS, both, cycle, strict=True)}
+    return {name: (player, work) for (name, player), work in zip(both.items(), cycle, strict=True)}

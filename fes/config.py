@@ -8,6 +8,7 @@ it belongs to the launcher and its profile.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Literal
 
@@ -156,45 +157,46 @@ def check_changes(names: Sequence[str]) -> None:
             )
 
 
+_LEAST = {
+    "batch": 1,
+    "critic_steps": 1,
+    "grid_faces": 1,
+    "model.latent_dim": 1,
+    "model.min_features": 1,
+    "model.latent_critic_features": 1,
+    "shuffle_window": 1,
+    "stream.workers": 0,
+    "stream.most_bad_samples": 0,
+}
+"""What settings have to be at least."""
+_SECTIONS_OF_NUMBERS = ("loss", "optimiser", "clock")
+_NUMBERS = ("ema_halflife_kimg", "stream.patience", "stream.shards_gb")
+
+
 def check(config: Config) -> Config:
     """The config itself, if its values make sense.
 
     Raises:
         InputError: naming the flag, the value it has and the values it may have.
     """
-    for flag, value, least in (
-        ("--batch", config.batch, 1),
-        ("--critic-steps", config.critic_steps, 1),
-        ("--grid-faces", config.grid_faces, 1),
-        ("--model.latent-dim", config.model.latent_dim, 1),
-        ("--model.min-features", config.model.min_features, 1),
-        ("--model.max-features", config.model.max_features, config.model.min_features),
-        ("--model.latent-critic-features", config.model.latent_critic_features, 1),
-        ("--shuffle-window", config.shuffle_window, 1),
-        ("--stream.workers", config.stream.workers, 0),
-        ("--stream.most-bad-samples", config.stream.most_bad_samples, 0),
-    ):
+    for name, least in {**_LEAST, "model.max_features": config.model.min_features}.items():
+        value = attrgetter(name)(config)
         if value < least:
-            raise InputError(f"{flag} is {value}: it must be at least {least}")
-    for prefix, section in (
-        ("loss.", config.loss),
-        ("optimiser.", config.optimiser),
-        ("clock.", config.clock),
-    ):
-        for key, value in vars(section).items():
-            if value is not None:
-                _check_number(f"--{prefix}{key}".replace("_", "-"), value)
-    for flag, value in (
-        ("--ema-halflife-kimg", config.ema_halflife_kimg),
-        ("--stream.patience", config.stream.patience),
-        ("--stream.shards-gb", config.stream.shards_gb),
-    ):
-        _check_number(flag, value)
+            raise InputError(f"{_flag(name)} is {value}: it must be at least {least}")
+    numbers = [f"{each}.{key}" for each in _SECTIONS_OF_NUMBERS for key in vars(getattr(config, each))]
+    for name in (*numbers, *_NUMBERS):
+        _check_number(_flag(name), attrgetter(name)(config))
     check_shape(config.model.resolution, config.model.channels, "--model.")
     return config
 
 
-def _check_number(flag: str, value: float) -> None:
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _check_number(flag: str, value: float | None) -> None:
+    if value is None:
+        return
     positive = flag.endswith(("-kimg", "-rate", "-gb", "-norm", ".patience"))
     if not math.isfinite(value) or value < 0 or (positive and value == 0):
         wanted = "a positive number" if positive else "a number that is not negative"

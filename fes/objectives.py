@@ -1,4 +1,4 @@
-"""What the two players minimise.
+"""What the two players minimise, and with which optimiser.
 
 An objective is a module that holds the networks its player trains; its forward returns the loss, the
 penalty's inner gradient included, and the measurements. It is the objective that gets wrapped for
@@ -12,12 +12,13 @@ penalty, which bounds only the slope in the picture, could not stop it.
 
 import contextlib
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from fes.batch import Batch
-from fes.config import LossConfig
+from fes.config import Config, LossConfig
 from fes.draws import Noise
 from fes.losses import (
     gradient_norm,
@@ -124,3 +125,24 @@ class AutoencoderObjective(nn.Module):
             "autoencoder/image_score": image_score.detach(),
             "autoencoder/latent_score": latent_score.detach(),
         }
+
+
+class BarePlayer(NamedTuple):
+    """A player that knows of no ranks, pieces or precisions."""
+
+    objective: nn.Module
+    optimiser: torch.optim.Optimizer
+    """Of all parameters of the objective."""
+
+
+def bare_players(config: Config, networks: Networks) -> dict[str, BarePlayer]:
+    """The two players of a run, critics first, each with its own rate."""
+    adam = config.optimiser
+
+    def player(objective: nn.Module, rate: float) -> BarePlayer:
+        return BarePlayer(objective, torch.optim.Adam(objective.parameters(), rate, (adam.beta1, adam.beta2)))
+
+    return {
+        "critics": player(CriticObjective(networks, config.loss), adam.critic_rate),
+        "autoencoder": player(AutoencoderObjective(networks, config.loss), adam.autoencoder_rate),
+    }

@@ -41,7 +41,8 @@ class Recorder:
         self.config, self.runtime, self.parts, self.ema = config, runtime, parts, ema
         self.mixture, self.stream = mixture, stream
         self.clock, self.watch = Clock.of(config), Watch(config)
-        self.compared: int | None = None
+        self.compared: tuple[int, dict[str, Any]] | None = None
+        """The step at which ranks were compared last, and what the players keep there."""
         self.damaged: set[tuple[int, int]] = set()
         self.report, fault = None, None
         if runtime.is_main:
@@ -69,6 +70,7 @@ class Recorder:
             self.report.say(sentence)
 
     def stopping(self, step: int) -> bool:
+        """Whether any rank was asked to stop."""
         return self.runtime.stopping(step)
 
     def tick(self, step: int, measurements: dict[str, float]) -> None:
@@ -88,23 +90,29 @@ class Recorder:
         if len(self.damaged) > most:
             self.state(step)
             last = next(last for count, last, _ in skips if count)
-            raise InputError(
+            told = (
                 f"{len(self.damaged)} samples are damaged and were skipped, more than "
                 f"--stream.most-bad-samples {most} (the run is saved, the same command goes on); the last of "
                 f"them: {last}"
             )
+            self.runtime.agree(InputError(told))
 
     def _compare(self, step: int) -> None:
         """Raises `InputError` where ranks hold other weights than others, or such as are not finite."""
-        if step == self.compared:
+        if self.compared and self.compared[0] == step:
             return
-        self.compared = step
         weights = {"networks": self.parts.networks, "average": self.parts.average}
-        players = {name: player.state_dict() for name, player in self.parts.players.items()}
+        with self.runtime.exchange():
+            players = {name: player.state_dict() for name, player in self.parts.players.items()}
         held = self.runtime.gathered(hold(socket.gethostname(), weights, players))
         self.runtime.agree(unlike(self.clock.kimg(step), held))
+        self.compared = step, players
 
     def snapshot(self, step: int) -> None:
+        """Writes the average and a grid of its faces.
+
+        Raises `InputError`, on all ranks, where their weights differ or the folder cannot be written.
+        """
         self._compare(step)
         self.runtime.from_main(partial(self._save_snapshot, self.clock.kimg(step)))
 
@@ -118,8 +126,13 @@ class Recorder:
         self.report.grid(kimg, grid)
 
     def state(self, step: int) -> None:
+        """Writes all that going on needs.
+
+        Raises `InputError`, on all ranks, where their weights differ or the folder cannot be written.
+        """
         self._compare(step)
-        players = {name: player.state_dict() for name, player in self.parts.players.items()}
+        _, players = self.compared
+        self.compared = None
         write = partial(save_state, self.config.run, self.parts, players)
         about = {"config": self.config, "fingerprint": self.mixture.fingerprint}
         self.runtime.from_main(partial(write, step=step, kimg=self.clock.kimg(step), **about))

@@ -28,6 +28,7 @@ from fes.tree import Tree, to_tree
 
 FORMAT = "fes-state-2"
 SUMS = "SHA256SUMS"
+FILES = "networks.safetensors", "average.safetensors", "players.pt", "state.json"
 KEEP = 2
 FREE = ("data", "run", "stream", "clock", "grid_faces")
 """Settings that a run may change when it goes on: they do not touch the numbers. The data themselves are
@@ -101,15 +102,16 @@ def save_state(
     about = {"format": FORMAT, "step": step, "config": to_tree(config), "fingerprint": fingerprint}
     kept = io.BytesIO()
     torch.save(dict(players), kept)
-    contents = {
-        "networks.safetensors": save(_tensors(parts.networks)),
-        "average.safetensors": save(_tensors(parts.average)),
-        "players.pt": kept.getvalue(),
-        "state.json": json.dumps(about, indent=2).encode(),
-    }
+    written = (
+        save(_tensors(parts.networks)),
+        save(_tensors(parts.average)),
+        kept.getvalue(),
+        json.dumps(about, indent=2).encode(),
+    )
+    contents = dict(zip(FILES, written, strict=True))
     write_folder(path, {**contents, SUMS: _sums(contents)})
     for old in list_states(run)[:-KEEP]:
-        shutil.rmtree(old)
+        shutil.rmtree(old, ignore_errors=True)  # what stays, on a network's disk, goes next time
     return path
 
 
@@ -127,7 +129,7 @@ def find_state(run: Path) -> Found | None:
     Raises:
         InputError: there are states, and none of them is sound or can be read.
     """
-    for unfinished in run.glob(".state-*.partial"):
+    for unfinished in (*run.glob(".state-*.partial"), *run.glob(".state-*.old")):
         shutil.rmtree(unfinished, ignore_errors=True)
     damaged: list[tuple[Path, str]] = []
     for path in reversed(list_states(run)):
@@ -183,6 +185,9 @@ def _read(path: Path) -> dict[str, bytes]:
         raise _Damaged(" ".join(str(error).split())) from None
     if not sums:
         raise _Damaged(f"it has no {SUMS}, or is of an older fes")
+    for name in FILES:
+        if name not in sums:
+            raise _Damaged(f"{SUMS} does not list {name}")
     for name, digest in sums.items():
         if name not in contents:
             raise _Damaged(f"{name} is missing")

@@ -107,7 +107,7 @@ class Stream:
         )
 
     def _batches(self, arriving: Iterator[tuple[np.ndarray, "_Found"]]) -> Iterator[Batch]:
-        pinned = torch.cuda.is_available()
+        pinned = torch.cuda.is_initialized()  # by who trains: a run on the CPU leaves GPUs alone
         with contextlib.closing(arriving):
             for room, found in arriving:
                 self._count(found.troubles)

@@ -32,16 +32,15 @@ from fes.files import make_folder
 from fes.machine import cores
 from fes.mixture import Mixture
 from fes.networks import Networks
-from fes.objectives import AutoencoderObjective, CriticObjective
+from fes.objectives import bare_players
 from fes.plan import describe
 from fes.reading import Samples
 from fes.recorder import Recorder
 from fes.report import progress
-from fes.runtime.player import Player
 from fes.runtime.processes import Runtime
 from fes.state import Found, Parts, Restored, find_state, restore
 from fes.stream import Stream, share_of
-from fes.trainer import fit
+from fes.trainer import Player, fit
 
 
 def decoded(config: Config, mixture: Mixture, runtime: Runtime) -> list[Samples]:
@@ -73,20 +72,11 @@ def build(config: Config, networks: Networks, runtime: Runtime) -> tuple[Parts, 
     if runtime.hardware.channels_last:
         networks.to(memory_format=torch.channels_last)
     ema = Ema(networks, config.ema_halflife_kimg)
-    adam = config.optimiser
-    critics, autoencoder = (
-        runtime.player(
-            objective,
-            torch.optim.Adam(objective.parameters(), rate, (adam.beta1, adam.beta2)),
-            adam.max_gradient_norm,
-        )
-        for objective, rate in (
-            (CriticObjective(networks, config.loss), adam.critic_rate),
-            (AutoencoderObjective(networks, config.loss), adam.autoencoder_rate),
-        )
-    )
-    parts = Parts(networks, ema.average, {"critics": critics, "autoencoder": autoencoder})
-    return parts, ema, critics, autoencoder
+    players = {
+        name: runtime.player(*bare, config.optimiser.max_gradient_norm)
+        for name, bare in bare_players(config, networks).items()
+    }
+    return Parts(networks, ema.average, players), ema, players["critics"], players["autoencoder"]
 
 
 def show(config: Config, mixture: Mixture, runtime: Runtime) -> int:
@@ -123,14 +113,18 @@ def noise_for(config: Config, runtime: Runtime) -> Callable[[int], Noise]:
     return of
 
 
-def train(asked: Asked, mixture: Mixture, runtime: Runtime) -> int:
-    """Trains from the newest state, or from the beginning; returns the process's exit code."""
+def train(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..., int] = fit) -> int:
+    """Trains from the newest state, or from the beginning; returns the process's exit code.
+
+    Args:
+        loop: takes the steps; called as `fit` is, with the hooks by their name.
+    """
     config = asked.config
     stream = stream_for(config, mixture, runtime)
     runtime.from_main(lambda: make_folder(config.run))
     found = runtime.from_main(lambda: find_state(config.run))
     networks = Networks(config.model, config.seed).to(runtime.device)
-    parts, ema, critics, autoencoder = build(config, networks, runtime)
+    parts, ema, *players = build(config, networks, runtime)
     restored = Restored()
     if found:
         restored = runtime.together(
@@ -143,7 +137,16 @@ def train(asked: Asked, mixture: Mixture, runtime: Runtime) -> int:
     with Recorder(config, runtime, parts, ema, mixture, stream, start) as recorder:
         _greet(recorder, config, found, restored, runtime.describe())
         noise_of = noise_for(config, runtime)
-        end = fit(config, critics, autoencoder, ema, batches, noise_of, recorder, runtime.mean, start)
+        end = loop(
+            config,
+            *players,
+            ema,
+            batches,
+            noise_of,
+            hooks=recorder,
+            mean_over_ranks=runtime.mean,
+            start=start,
+        )
         recorder.say(_farewell(config, clock, end))
     return 0 if clock.finished(end) else runtime.exit_code
 
@@ -174,8 +177,20 @@ def _asked_for(arguments: Sequence[str]) -> tuple[Asked, Mixture]:
     return dataclasses.replace(asked, config=resolve(asked.config, mixture)), mixture
 
 
-def _check_the_same(mixture: Mixture, runtime: Runtime) -> None:
-    """Every rank reads the index itself: of its machine's folder, or of an address at its own moment."""
+def _check_the_same(asked: Asked, mixture: Mixture, runtime: Runtime) -> None:
+    """Every rank is told its settings itself, and reads the index: of its machine's folder, or of an address
+    at its own moment."""
+    told = runtime.gathered(shared_settings(asked))
+    for rank, others in enumerate(told):
+        differing = [f"{name} is {others[name]} there and {value} here" for name, value in told[0].items()]
+        differing = [each for each, name in zip(differing, told[0], strict=True) if others[name] != told[0][name]]
+        if differing:
+            runtime.agree(
+                InputError(
+                    f"rank {rank} was started with other settings than rank 0: {'; '.join(differing)}. Give "
+                    "the same command on all machines, but for the launcher's --machine_rank"
+                )
+            )
     if len(set(runtime.gathered(mixture.fingerprint))) > 1:
         runtime.agree(
             InputError(

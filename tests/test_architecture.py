@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted([*ROOT.glob("fes/**/*.py"), *ROOT.glob("shards/**/*.py")])
+BENCHES = sorted(ROOT.glob("bench/*.py"))
 
 LAYERS = (
     {"errors", "expressions", "machine", "batch", "draws", "losses", "patience"},
@@ -41,12 +42,24 @@ ROOMS = (
 )
 """The modules and packages of shards from the ground up; each imports from those below its own alone."""
 
+FLOORS = {
+    "fes/runtime": (
+        {"links", "pulse", "precision", "stopping"},
+        {"hub", "player", "attempt", "launcher"},
+        {"heartbeat", "engine"},
+        {"processes"},
+    ),
+    "fes/selfcheck": ({"verdict"}, {"comparison"}, {"command"}, {"__main__"}),
+}
+"""The modules of a package from the ground up; each imports from those below its own alone."""
+
 PLACES = {
     "accelerate": {"fes/runtime/processes.py"},
     "deepspeed": {"fes/runtime/engine.py"},
     "torch.distributed": {
         f"fes/runtime/{name}.py" for name in ("processes", "engine", "heartbeat", "attempt")
     },
+    "torch.nn.parallel": {"fes/runtime/player.py"},
     "webdataset": {"shards/foreign/tar.py"},
     "rich": {"fes/report.py", "shards/show.py", "shards/meter.py"},
     "tensorboard": {"fes/report.py"},
@@ -141,6 +154,19 @@ def test_shards_know_only_the_ground_of_fes_and_its_judge_where_that_labels():
         assert modules(path, "fes") <= known | more, name_of(path)
 
 
+@pytest.mark.parametrize("package", FLOORS)
+def test_imports_within_a_package_run_one_way(package):
+    there = {path.stem: path for path in (ROOT / package).glob("*.py") if path.stem != "__init__"}
+    assert sorted(name for floor in FLOORS[package] for name in floor) == sorted(there)
+    below: set[str] = set()
+    for floor in FLOORS[package]:
+        for name in floor:
+            above = there.keys() - below
+            found = {each.removeprefix(f"{package.replace('/', '.')}.") for each in imports(there[name])}
+            assert found & above == set(), f"{package}/{name}.py"
+        below |= floor
+
+
 @pytest.mark.parametrize("library", PLACES)
 def test_a_library_is_used_in_its_place_alone(library):
     users = {
@@ -172,12 +198,12 @@ def test_no_file_of_fes_bears_the_name_of_another_module():
     assert ours & others == set()
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+@pytest.mark.parametrize("path", [*SOURCES, *BENCHES], ids=name_of)
 def test_no_file_is_longer_than_300_lines(path):
     assert len(path.read_text().splitlines()) <= 300
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+@pytest.mark.parametrize("path", [*SOURCES, *BENCHES], ids=name_of)
 def test_no_file_loads_what_can_run_code(path):
     calls = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
     for call in calls:
@@ -192,4 +218,4 @@ def test_no_file_loads_what_can_run_code(path):
 
 
 def test_every_file_begins_by_saying_what_it_is():
-    assert [name_of(path) for path in SOURCES if not ast.get_docstring(tree_of(path))] == []
+    assert [name_of(path) for path in [*SOURCES, *BENCHES] if not ast.get_docstring(tree_of(path))] == []

@@ -1,6 +1,7 @@
 """What the benchmarks compare is the same work, and what they draw and simulate is read like real data."""
 
 import io
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from fes.stream import Stream
 from shards.index import Folder, ShardIndex
 from shards.sources.celeba import FACE, HEIGHT, WIDTH, read_celeba
 from shards.sources.fer2013 import read_fer2013
+
+ROOT = Path(__file__).parents[1]
 
 
 def as_set(pictures: np.ndarray, labels: np.ndarray) -> list[tuple[bytes, int]]:
@@ -75,3 +78,29 @@ def test_a_simulated_data_set_has_the_shards_that_a_build_would_make(tmp_path: P
     assert {shard.samples for shard in split.shards} == {312, 313}
     assert Stream([split], seed=0, batch=BATCH, window=512)[10**6].image.shape == (BATCH, 1, 48, 48)
     assert open_here(place, 0)["index_seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    ("codes", "started", "worst"),
+    [
+        ({}, 4, 0),
+        ({"gpu": 1}, 4, 1),
+        ({"gpu": 1, "speed": 3, "plot": 2}, 4, 3),
+        ({"gpu": 2}, 1, 2),
+    ],
+)
+def test_make_gpu_runs_all_benches_though_one_fails_but_none_without_a_gpu(
+    tmp_path: Path, codes: dict[str, int], started: int, worst: int
+) -> None:
+    python = tmp_path / "bin" / "python"
+    python.parent.mkdir()
+    cases = " ".join(f"bench.{name}) exit {code};;" for name, code in codes.items())
+    python.write_text(f'#!/bin/sh\necho "$2" >> {tmp_path}/started\ncase "$2" in {cases} esac\n')
+    python.chmod(0o755)
+    (tmp_path / "installed").touch()  # so that make installs nothing
+    words = ["make", "-s", "gpu", f"VENV={tmp_path}"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    names = ["bench.gpu", "bench.speed", "bench.machinery", "bench.plot"]
+    assert (tmp_path / "started").read_text().splitlines() == names[:started]
+    assert done.returncode == (2 if worst else 0)  # make's own code
+    assert (f"Error {worst}" in done.stderr) == (worst > 0)

@@ -16,7 +16,6 @@ from bench.overhead import (
     HOOKS,
     Amount,
     Interleaved,
-    bare_players,
     compared,
     in_memory,
     measure_overhead,
@@ -24,9 +23,10 @@ from bench.overhead import (
 )
 from bench.plot import CLUSTERS, GPUS, curves_of, draw, scenarios
 from bench.recording import keep, kept, machine
-from bench.steps import PLAYERS, measure_readiness, measure_steps, ready
+from bench.steps import measure_readiness, measure_steps, ready
 from fes.config import Config
 from fes.networks import Networks
+from fes.objectives import bare_players
 from fes.runtime.processes import Runtime
 from fes.state import list_states
 from tests.fes.launching import run_ranks
@@ -83,7 +83,7 @@ def test_all_gradients_become_ready_one_after_another_within_the_step(tiny_confi
     runtime = Runtime()
     config, mixture = with_data(tiny_config)
     networks, work = Networks(config.model, 0), in_memory(config, mixture, runtime)[0]
-    for player in bare_players(config, networks):
+    for player in bare_players(config, networks).values():
         found = ready(player, work, CPU)
         assert found[-1][0] == sum(each.nbytes for each in player[0].parameters())
         assert all(early[0] < late[0] and early[1] <= late[1] for early, late in itertools.pairwise(found))
@@ -152,7 +152,7 @@ def test_a_gpu_that_was_measured_is_preferred_to_a_cpu_and_to_assumptions(said: 
             **gpu,
         }
         for time, device, gpu in (("1", "a GPU", {"cuda": "13.0"}), ("2", "a CPU", {}))
-        for player, batch in itertools.product(PLAYERS, (8, 32))
+        for player, batch in itertools.product(("critics", "autoencoder"), (8, 32))
     ]
     lines += [{**line, "what": "readiness", "gradients": gradients} for line in lines]
     device, models = scenarios([*lines, *({**line, "time": "3"} for line in said)])

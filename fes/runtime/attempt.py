@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from torch.distributed import PrefixStore, Store, register_rendezvous_handler, rendezvous
+from torch.distributed import DistError, PrefixStore, Store, register_rendezvous_handler, rendezvous
 
 from fes.errors import InputError
 from fes.runtime.links import Meeting, accept, connect, listen
@@ -21,24 +21,34 @@ METHOD = "fes://"
 """What makes torch's process group look here, as its `init_method`."""
 _KEY = "fes/meeting"
 _PAUSE = 0.1
+JOINING = timedelta(minutes=30)
+"""How long the first ranks wait for the last: images are pulled, indices fetched."""
 
 
 def _store_of_this_attempt(_url: str, timeout: timedelta, **_: Any) -> Iterator[tuple[Store, int, int]]:
-    store, rank, ranks = next(rendezvous("env://", timeout=timeout))
-    name = _name_attempt(store, ranks, timeout) if rank == 0 else _ask_name(store, rank, timeout)
+    try:
+        store, rank, ranks = next(rendezvous("env://", timeout=JOINING))
+        name = _name_attempt(store, ranks) if rank == 0 else _ask_name(store, rank)
+    except DistError as error:
+        raise InputError(
+            f"the processes did not all come together within {JOINING.seconds // 60} minutes "
+            f"({' '.join(str(error).split())}): look whether all were started, and reach "
+            f"{os.environ.get('MASTER_ADDR')}, port {os.environ.get('MASTER_PORT')}"
+        ) from None
+    store.set_timeout(timeout)
     yield PrefixStore(name, store), rank, ranks
 
 
-def _name_attempt(store: Store, ranks: int, timeout: timedelta) -> str:
+def _name_attempt(store: Store, ranks: int) -> str:
     server, meeting = listen(ranks)
     store.set(_KEY, f"{meeting.port} {meeting.token}")
-    for link in accept(server, meeting, ranks, timeout.total_seconds()).values():
+    for link in accept(server, meeting, ranks, JOINING.total_seconds()).values():
         link.close()
     return meeting.token
 
 
-def _ask_name(store: Store, rank: int, timeout: timedelta) -> str:
-    deadline = time.monotonic() + timeout.total_seconds()
+def _ask_name(store: Store, rank: int) -> str:
+    deadline = time.monotonic() + JOINING.total_seconds()
     while True:
         port, token = store.get(_KEY).decode().split()  # maybe of an attempt before this one
         try:

@@ -4,19 +4,74 @@ A thread answers rank 0's questions (`fes.runtime.hub`) while the main thread tr
 ever in a collective of which a rank is missing, the thread ends the process.
 """
 
+import contextlib
 import os
+import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch.distributed
 
 from fes.errors import InputError
 from fes.runtime.hub import LOST, PARTING, SETTLING, TURNS, Hub, seconds_between_beats, sentence_on_lost
-from fes.runtime.links import Wire
+from fes.runtime.links import Meeting, Wire, accept, connect
 from fes.runtime.pulse import Pulse
+
+
+def join_heartbeats(
+    rank: int,
+    names: Sequence[str],
+    server: socket.socket | None,
+    meeting: Meeting,
+    timeout: float,
+    pulse: Pulse,
+    program: str,
+    speaks: bool,
+) -> "Heartbeat":
+    """This rank's heartbeat; all ranks have to join.
+
+    Args:
+        names: of all ranks, for people.
+        server: on rank 0, where the others connect to.
+        timeout: seconds after which a silent rank counts as gone.
+        program: begins what is told.
+        speaks: whether this rank tells where rank 0 is gone.
+
+    Raises:
+        InputError: it cannot reach rank 0; on rank 0, not all have come.
+    """
+
+    def say(sentence: str) -> None:
+        print(f"{program}: {sentence}", file=sys.stderr, flush=True)
+
+    if server is None:
+        own, hub = connect(meeting, rank, os.environ["MASTER_ADDR"]), None
+    else:
+        links = accept(server, meeting, len(names))
+        own, other = socket.socketpair()
+        hub = Hub({each: Wire(link) for each, link in {0: other, **links}.items()}, names, timeout, say)
+    return Heartbeat(Wire(own), pulse, timeout, hub, names[0], say if speaks else lambda _: None)
+
+
+@contextlib.contextmanager
+def limited(seconds: float, sentence: str) -> Iterator[None]:
+    """Ends this process, with a sentence, where what is inside takes longer; it may be stuck in C code."""
+
+    def give_up() -> None:
+        print(f"train.py: {sentence}", file=sys.stderr, flush=True)
+        os._exit(LOST)
+
+    timer = threading.Timer(seconds, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
 
 GRACE = 3.0
 """Seconds for a main thread to close its files, where it leaves by itself."""
@@ -65,7 +120,7 @@ class Heartbeat:
         else:
             if _is_about_another_rank(error):
                 self._answered.wait(self._timeout + 2 * seconds_between_beats(self._timeout) + SETTLING)
-            self._part({"fault": kind.__name__})
+            self._part({"fault": kind.__name__, "again": _may_be_gone_next_time(error)})
 
     def _part(self, message: dict[str, Any]) -> None:
         """Ends this rank's part in an orderly way, unless there is a fate to meet."""
@@ -125,6 +180,12 @@ class Heartbeat:
         sys.stderr.flush()
         # Not by an exception: where a rank is missing, the end of a group of processes may wait for it.
         os._exit(code)
+
+
+def _may_be_gone_next_time(error: BaseException | None) -> bool:
+    """Whether an exception tells of the machine or of the network, rather than of the program."""
+    device = getattr(torch, "AcceleratorError", torch.distributed.DistError)
+    return _is_about_another_rank(error) or isinstance(error, device)
 
 
 def _is_about_another_rank(error: BaseException | None) -> bool:

@@ -16,6 +16,8 @@ from fes.runtime.pulse import Beat, stragglers
 
 LOST = 134
 """The exit code of ranks that leave because of another one: 128 + SIGABRT, which schedulers try again."""
+FAULT = 1
+"""That of ranks that leave because of a fault of the program on another one, as that one's."""
 TURNS = 6
 """Beats in the time after which a silent rank counts as gone."""
 SETTLING = 0.3
@@ -26,6 +28,7 @@ PARTING = 2.0
 MOST_NAMED = 4
 
 GO_ON = "and the same command goes on from the newest state"
+LOOK = "look at its traceback first"
 
 
 def seconds_between_beats(timeout: float) -> float:
@@ -52,6 +55,8 @@ class _Heard:
     stood still for an hour, nobody is blamed for it."""
     ended: str | None = None
     """How it ended, where it said no goodbye."""
+    again: bool = True
+    """Whether it may do better when all are started again."""
     parted: bool = False
     """Whether nothing more is to be heard of it."""
 
@@ -118,6 +123,8 @@ class Hub:
     def _hear(self, heard: _Heard) -> None:
         try:
             messages = heard.wire.receive()
+        except BlockingIOError:
+            return  # woken up for nothing
         except OSError:
             if not heard.parted:
                 heard.ended = heard.ended or "the process has ended"
@@ -133,7 +140,7 @@ class Hub:
             return
         heard.wire.send({"heard": None})
         if "fault" in message:
-            heard.ended = f"it ended with {message['fault']}"
+            heard.ended, heard.again = f"it ended with {message['fault']}", message["again"]
         elif message["goodbye"]:
             self.fate = Fate(message["goodbye"])
         self._part(heard)
@@ -153,7 +160,8 @@ class Hub:
             r: silent for r, heard in self._ranks.items() if not heard.parted and heard.missed >= TURNS
         }
         gone = {**silence, **self._ended()}
-        return Fate(LOST, sentence_on_lost(self._names, gone)) if gone else None
+        again = any(self._ranks[rank].again for rank in gone)
+        return Fate(LOST if again else FAULT, sentence_on_lost(self._names, gone, again)) if gone else None
 
     def _hung(self) -> Fate | None:
         beats = {rank: heard.beat for rank, heard in self._ranks.items() if not heard.parted and heard.beat}
@@ -179,11 +187,11 @@ class Hub:
             self._listen(0.1)
 
 
-def sentence_on_lost(names: Sequence[str], gone: Mapping[int, str]) -> str:
-    """Tells which ranks are gone, from the reasons by rank."""
+def sentence_on_lost(names: Sequence[str], gone: Mapping[int, str], again: bool = True) -> str:
+    """Tells which ranks are gone, from the reasons by rank, and whether to start them again."""
     reasons = " or ".join(dict.fromkeys(gone.values()))
     who = f"{_named(names, list(gone))} {'are' if len(gone) > 1 else 'is'} gone"
-    return f"{who}: {reasons}; the others leave, {GO_ON}"
+    return f"{who}: {reasons}; the others leave, {GO_ON if again else LOOK}"
 
 
 def sentence_on_hung(names: Sequence[str], beats: Mapping[int, Beat], seconds: float) -> str:

@@ -39,6 +39,11 @@ class Launch:
         Raises:
             InputError: something that is not here, or that would be wrong; the sentence says what to do.
         """
+        if int(variables.get("WORLD_SIZE", "1")) > 1 and "LOCAL_WORLD_SIZE" not in variables:
+            raise InputError(
+                "WORLD_SIZE is set and LOCAL_WORLD_SIZE is not: whatever starts the processes has to tell "
+                "how many of them are on this machine"
+            )
         launch = cls(
             ranks=int(variables.get("WORLD_SIZE", "1")),
             ranks_here=int(variables.get("LOCAL_WORLD_SIZE", "1")),

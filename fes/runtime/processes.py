@@ -2,12 +2,10 @@
 
 import contextlib
 import os
-import signal
 import socket
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
-from types import FrameType
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -21,20 +19,25 @@ from fes.hardware import Hardware
 from fes.machine import cores
 from fes.runtime.attempt import METHOD
 from fes.runtime.engine import Engine
-from fes.runtime.heartbeat import Heartbeat
-from fes.runtime.hub import Hub
+from fes.runtime.heartbeat import join_heartbeats, limited
 from fes.runtime.launcher import ON_CPU, Launch, check_together
-from fes.runtime.links import Wire, accept, connect, listen
+from fes.runtime.links import listen
 from fes.runtime.player import Player
 from fes.runtime.precision import check_precision, describe_arithmetic, set_arithmetic
 from fes.runtime.pulse import Pulse
-
-_STOP_POLL = 8
-"""Steps between two agreements of several ranks on whether to stop: each waits for the slowest."""
+from fes.runtime.stopping import Stopping
 
 PATIENCE = timedelta(hours=24)
 """How long ranks wait for one another: while one decodes or fetches a large data set, the others have no more
 to do. A rank that has died needs no such limit: `Runtime.watched`."""
+
+FIRST_EXCHANGE = 300.0
+"""Seconds for the first exchange between ranks that have met: a network that lets none through shows here."""
+_SILENT_NETWORK = (
+    "the processes have met, but nothing comes through between them in 5 minutes: the interface or the "
+    "transport is wrong (NCCL_DEBUG=INFO tells which is taken; NCCL_SOCKET_IFNAME or GLOO_SOCKET_IFNAME name "
+    "another)"
+)
 
 Value = TypeVar("Value")
 
@@ -60,12 +63,14 @@ class Runtime:
         self.device = self._accelerator.device
         self.is_main = self._accelerator.is_main_process
         self.is_first_here = self._accelerator.is_local_main_process
-        self._signal: int | None = None
         self._pulse = Pulse()
+        self._stopping = Stopping(self.ranks, self._largest)
         self._refuse_strangers()
         check_precision(self.launch.precision, self.device)
         set_arithmetic(self.hardware, self.device)
         torch.set_num_threads(max(1, cores() // self.launch.ranks_here))
+        with limited(FIRST_EXCHANGE, _SILENT_NETWORK):
+            self.wait()
 
     def _refuse_strangers(self) -> None:
         if self.ranks != self.launch.ranks:
@@ -114,12 +119,15 @@ class Runtime:
             return self._accelerator.reduce(value, "mean")
 
     def gathered(self, value: Value) -> list[Value]:
-        """What each rank has, by rank, on all of them: of something small that pickles."""
+        """What each rank has, by rank, on all of them: something small that pickles."""
         with self._pulse.among_ranks():
             return gather_object([value])
 
     def from_main(self, make: Callable[[], Value]) -> Value:
-        """What the main rank makes, on all of them; where it raises `InputError`, all ranks end."""
+        """What the main rank makes, on all of them, pickled on the way: only its disk and memory are asked.
+
+        Where it raises `InputError`, all ranks end.
+        """
         made = self.together(lambda: make() if self.is_main else None)
         with self._pulse.among_ranks():
             return broadcast_object_list([made])[0]
@@ -150,64 +158,46 @@ class Runtime:
         with self._pulse.among_ranks():
             self._accelerator.wait_for_everyone()
 
+    def exchange(self) -> contextlib.AbstractContextManager[None]:
+        """Around what ranks exchange by themselves: a rank that is missing there is noticed."""
+        return self._pulse.among_ranks()
+
     def watched(self, program: str) -> contextlib.AbstractContextManager[object]:
         """While it lasts, a rank that dies or hangs is noticed: the others leave, one of them tells.
-
-        They exit with code 134 within the hardware's `rank_timeout` and some seconds.
 
         Raises:
             InputError: the machines cannot reach one another.
         """
-        return self._heartbeat(program) if self.ranks > 1 else contextlib.nullcontext()
-
-    def _heartbeat(self, program: str) -> Heartbeat:
+        if self.ranks == 1:
+            return contextlib.nullcontext()
         names = self.gathered(f"rank {self.rank} (host {socket.gethostname()}, process {os.getpid()})")
         server, meeting = listen(self.ranks) if self.is_main else (None, None)
         meeting = self.from_main(lambda: meeting)
-        timeout, hub = self.hardware.rank_timeout, None
-
-        def say(sentence: str) -> None:
-            print(f"{program}: {sentence}", file=sys.stderr, flush=True)
-
-        if server:
-            links = self.together(lambda: accept(server, meeting, self.ranks))
-            own, other = socket.socketpair()
-            hub = Hub({rank: Wire(link) for rank, link in {0: other, **links}.items()}, names, timeout, say)
-        else:
-            own = self.together(lambda: connect(meeting, self.rank, os.environ["MASTER_ADDR"]))
+        join = partial(join_heartbeats, self.rank, names, server, meeting, self.hardware.rank_timeout)
+        local_rank = self._accelerator.local_process_index
         # Without rank 0 nobody hears all others: the next one tells, on each machine.
-        speaks = self._accelerator.local_process_index == int(
-            self.rank == self._accelerator.local_process_index
-        )
-        return Heartbeat(Wire(own), self._pulse, timeout, hub, names[0], say if speaks else lambda _: None)
-
-    def catch_signals(self) -> None:
-        """From now on Ctrl-C, SIGTERM and SIGUSR1 ask to stop; on one rank a second Ctrl-C insists."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-            signal.signal(number, self._note)
-
-    def _note(self, number: int, _: FrameType | None) -> None:
-        # The same wish may come twice: from a terminal or a scheduler, and passed on by the launcher.
-        self._signal = number
-        if number == signal.SIGINT and self.ranks == 1:
-            signal.signal(number, signal.default_int_handler)
+        speaks = local_rank == int(self.rank == local_rank)
+        return self.together(lambda: join(self._pulse, program, speaks))
 
     def stopping(self, step: int) -> bool:
         """Whether any rank was asked to stop; the same answer on all ranks, asked at every step."""
         self._pulse.reaches(step)
-        if self.ranks == 1:
-            return self._signal is not None
-        if step % _STOP_POLL:
-            return False
-        noted = torch.tensor(self._signal or 0, device=self.device)
-        with self._pulse.among_ranks():
-            self._signal = int(self._accelerator.gather(noted.reshape(1)).max()) or None
-        return self._signal is not None
+        return self._stopping.before(step)
+
+    def catch_signals(self) -> None:
+        """From now on Ctrl-C, SIGTERM and SIGUSR1 ask to stop; on one rank a second Ctrl-C insists."""
+        self._stopping.catch_signals()
 
     @property
     def exit_code(self) -> int:
         """What a shell expects of a process that ended as this one: 128 plus the signal, or 0."""
-        return 128 + self._signal if self._signal else 0
+        return self._stopping.exit_code
+
+    def _largest(self, values: Sequence[float]) -> list[float]:
+        """The largest over ranks, of each of some numbers."""
+        noted = torch.tensor([values], dtype=torch.float64, device=self.device)
+        with self._pulse.among_ranks():
+            return self._accelerator.gather(noted).amax(0).tolist()
 
     def close(self) -> None:
         """Leaves the group of processes."""

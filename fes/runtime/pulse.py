@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 UNTRIED = 600.0
-"""Seconds that anything may take at first: kernels are compiled, algorithms tried."""
+"""Seconds that anything may take in the first steps: kernels are compiled, algorithms tried."""
+FIRST = 8
+"""Steps that are the first: each player has had its turn, unless it has very few."""
 RECENT = 32
 SLOWER = 10.0
-"""How many times the longest of the recent waits one may take before the ranks count as hanging."""
+"""How many times the longest of the recent steps one may take before the ranks count as hanging."""
 
 
 class Beat(NamedTuple):
@@ -37,38 +39,41 @@ class Pulse:
     """The notes of one main thread."""
 
     def __init__(self) -> None:
-        self._step = self._moves = 0
-        self._since: float | None = None
+        self._step = self._moves = self._taken = 0
+        self._expected_soon = False
+        self._began: float | None = None
         self._recent: deque[float] = deque(maxlen=RECENT)
 
     def reaches(self, step: int) -> None:
         """What precedes a step begins: data, and what is due between two steps."""
         self._step = step
+        if self._began is not None:
+            self._taken += 1
+            if self._taken > FIRST:
+                self._recent.append(time.monotonic() - self._began)
+        self._began = None
         self._move(expected_soon=False)
 
     def takes_step(self) -> None:
         """The step itself begins; it lasts until the next one is reached."""
+        self._began = time.monotonic()
         self._move(expected_soon=True)
 
     @contextlib.contextmanager
     def among_ranks(self) -> Iterator[None]:
         """Inside, ranks exchange something."""
-        before = self._since is not None
+        before = self._expected_soon
         self._move(expected_soon=True)
         yield
         self._move(expected_soon=before)
 
     def beat(self) -> Beat:
         """Where the main thread is now; asked for by another one."""
-        longest = max(self._recent, default=0.0) * SLOWER
-        patience = longest if len(self._recent) == RECENT else max(longest, UNTRIED)
-        return Beat(self._step, self._moves, self._since is not None, patience, _place())
+        patience = SLOWER * max(self._recent) if self._recent else UNTRIED
+        return Beat(self._step, self._moves, self._expected_soon, patience, _place())
 
     def _move(self, expected_soon: bool) -> None:
-        now = time.monotonic()
-        if self._since is not None:
-            self._recent.append(now - self._since)
-        self._since = now if expected_soon else None
+        self._expected_soon = expected_soon
         self._moves += 1
 
 

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -88,17 +88,14 @@ def start(config: Config, processes: int | None, arguments: Sequence[str]) -> in
     gpus = 0 if Launch.read(dict(os.environ)).on_cpu else torch.cuda.device_count()
     processes = processes or gpus or 2
     share_of(config.batch, 0, processes)
-    variables = {"OMP_NUM_THREADS": "1", **os.environ}
-    if processes > gpus:
-        variables["ACCELERATE_USE_CPU"] = "true"
-    launcher = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        f"--nproc_per_node={processes}",
-    ]
-    command = [*launcher, "-m", "--", "fes.selfcheck", *arguments]
+    on_cpu = {"ACCELERATE_USE_CPU": "true"} if processes > gpus else {}
+    words = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
+    command = [sys.executable, *words, "-m", "--", "fes.selfcheck", *arguments]
+    return _passed_on(command, {"OMP_NUM_THREADS": "1", **os.environ, **on_cpu})
+
+
+def _passed_on(command: Sequence[str], variables: Mapping[str, str]) -> int:
+    """Passes on what the launched processes tell, but the launcher's own page of a failure; the exit code."""
     last = ""
     with tempfile.TemporaryFile("w+") as errors:
         pipes = {"stdout": subprocess.PIPE, "stderr": errors, "text": True, "env": variables}

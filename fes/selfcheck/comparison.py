@@ -3,19 +3,19 @@
 import dataclasses
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from fes.batch import Batch
 from fes.clock import Clock
-from fes.config import Config, OptimiserConfig
+from fes.config import Config
 from fes.draws import Noise, noise, numpy_rng
 from fes.expressions import EXPRESSIONS, UNLABELLED
 from fes.hardware import pieces
 from fes.networks import Networks
-from fes.objectives import AutoencoderObjective, CriticObjective
+from fes.objectives import BarePlayer, bare_players
 from fes.runtime.processes import Runtime
 from fes.selfcheck.verdict import FLOAT32, FLOAT64, Difference, Found, furthest
 from fes.stream import share_of
@@ -24,40 +24,33 @@ from fes.watch import digest
 
 UPDATES, SECONDS = 10, 25.0
 """Updates of the autoencoder, or as many of them as so many seconds are enough for."""
-PLAYERS = {"critics": CriticObjective, "autoencoder": AutoencoderObjective}
-
-Optimiser = Callable[[Iterable[nn.Parameter], float], torch.optim.Optimizer]
 
 
 class Alone:
     """What one process would do: the objectives as they are, on whole batches."""
 
-    def __init__(self, networks: Networks, config: Config, optimiser: Optimiser) -> None:
-        self.networks, self.clip = networks, config.optimiser.max_gradient_norm
-        self.objectives = {name: kind(networks, config.loss) for name, kind in PLAYERS.items()}
-        self.optimisers = {
-            name: optimiser(objective.parameters(), rate_of(name, config.optimiser))
-            for name, objective in self.objectives.items()
-        }
+    def __init__(self, players: Mapping[str, BarePlayer], max_gradient_norm: float | None) -> None:
+        self.players, self.clip = players, max_gradient_norm
 
     def step(self, name: str, batch: Batch, noise: Noise) -> dict[str, Tensor]:
         """One update of a player; returns its gradients, by parameter."""
-        objective = self.objectives[name]
-        self.optimisers[name].zero_grad(set_to_none=True)
+        objective, optimiser = self.players[name]
+        optimiser.zero_grad(set_to_none=True)
         objective(batch, noise)[0].backward()
         if self.clip is not None:
             nn.utils.clip_grad_norm_(objective.parameters(), self.clip)
-        self.optimisers[name].step()
+        optimiser.step()
         return {key: each.grad for key, each in objective.named_parameters()}
 
 
 class Comparison:
-    """Of the ranks with one process. All ranks have to call each method."""
+    """Of the ranks with one process. All ranks have to call `found`."""
 
     def __init__(self, config: Config, runtime: Runtime) -> None:
         self.config, self.runtime, self.clock = config, runtime, Clock.of(config)
         self.exactness = FLOAT64 if runtime.launch.zero_stage is None else FLOAT32
         self.share = share_of(config.batch, runtime.rank, runtime.ranks)
+        self.clip = config.optimiser.max_gradient_norm
         self.updates = 0
 
     def found(self) -> list[Found]:
@@ -77,6 +70,14 @@ class Comparison:
         if self.runtime.hardware.channels_last:
             networks.to(memory_format=torch.channels_last)
         return networks.to(self.runtime.device, self.exactness.dtype)
+
+    def players(self, networks: Networks) -> dict[str, BarePlayer]:
+        """Those of a run; in float32 they descend plainly, at the same rates."""
+        players = bare_players(self.config, networks)
+        if self.exactness is FLOAT64:
+            return players
+        # There, Adam would make whole steps of rounding.
+        return {name: descending(each, each.optimiser.defaults["lr"]) for name, each in players.items()}
 
     def data(self, step: int, rows: slice = slice(None)) -> tuple[Batch, Noise]:
         """Rows of a step's batch and noise. Pictures and labels are drawn, a missing one among these."""
@@ -100,15 +101,13 @@ class Comparison:
         Those of the ranks are what a step of plain descent at the rate 1 takes from the weights.
         """
         found, expected = {}, {}
-        for name, kind in PLAYERS.items():
-            objective = kind(self.networks(), self.config.loss)
-            before = {key: each.detach().clone() for key, each in objective.named_parameters()}
-            descent = torch.optim.SGD(objective.parameters(), 1.0)
-            player = self.runtime.player(objective, descent, self.config.optimiser.max_gradient_norm)
-            player.step(*self.data(0, self.share))
-            after = dict(objective.named_parameters())
+        for name in ("critics", "autoencoder"):
+            bare = self.players(self.networks())[name]
+            before = {key: each.detach().clone() for key, each in bare.objective.named_parameters()}
+            self.runtime.player(*descending(bare, 1.0), self.clip).step(*self.data(0, self.share))
+            after = dict(bare.objective.named_parameters())
             found |= {f"{name}: {key}": each - after[key].detach() for key, each in before.items()}
-            alone = Alone(self.networks(), self.config, torch.optim.SGD).step(name, *self.data(0))
+            alone = Alone(self.players(self.networks()), self.clip).step(name, *self.data(0))
             expected |= {f"{name}: {key}": each for key, each in alone.items()}
         # What a bias adds to all scores alike cancels: its gradient is nothing but rounding.
         least = 1e-3 * max(float(each.abs().max()) for each in expected.values())
@@ -116,19 +115,18 @@ class Comparison:
 
     def _weights(self) -> tuple[Difference, str]:
         """How far off the weights are after some updates of the full recipe, and a digest of them."""
-        alone, networks = Alone(self.networks(), self.config, self._optimiser), self.networks()
-        players: dict[str, Player] = {}
-        for name, kind in PLAYERS.items():
-            objective = kind(networks, self.config.loss)
-            own = self._optimiser(objective.parameters(), rate_of(name, self.config.optimiser))
-            players[name] = self.runtime.player(objective, own, self.config.optimiser.max_gradient_norm)
+        networks, others = self.networks(), self.networks()
+        alone = Alone(self.players(others), self.clip)
+        players = {
+            name: self.runtime.player(*bare, self.clip) for name, bare in self.players(networks).items()
+        }
         start = time.perf_counter()
         self._update(alone, players, 0)
         fit = SECONDS // (time.perf_counter() - start)
         self.updates = self.runtime.from_main(lambda: int(min(UPDATES, max(1, fit))))
         for update in range(1, self.updates):
             self._update(alone, players, update)
-        found, expected = networks.state_dict(), alone.networks.state_dict()
+        found, expected = networks.state_dict(), others.state_dict()
         return furthest(found, expected, self.exactness.weights), digest(found)
 
     def _update(self, alone: Alone, players: dict[str, Player], update: int) -> None:
@@ -138,15 +136,10 @@ class Comparison:
             alone.step(name, *self.data(step))
             players[name].step(*self.data(step, self.share))
 
-    def _optimiser(self, parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.Optimizer:
-        if self.exactness is FLOAT32:  # there, Adam would make whole steps of rounding
-            return torch.optim.SGD(parameters, rate)
-        return torch.optim.Adam(parameters, rate, (self.config.optimiser.beta1, self.config.optimiser.beta2))
 
-
-def rate_of(name: str, rates: OptimiserConfig) -> float:
-    """The learning rate of a player."""
-    return rates.critic_rate if name == "critics" else rates.autoencoder_rate
+def descending(player: BarePlayer, rate: float) -> BarePlayer:
+    """The same player, by plain gradient descent."""
+    return player._replace(optimiser=torch.optim.SGD(player.objective.parameters(), rate))
 
 
 def affordable(config: Config, runtime: Runtime) -> Config:
@@ -168,7 +161,7 @@ def affordable(config: Config, runtime: Runtime) -> Config:
 def _is_affordable(config: Config, small: Config, runtime: Runtime) -> bool:
     """Judged from two updates with a small batch, the first of which is for warming up."""
     trial, gpu = Comparison(small, runtime), runtime.device.type == "cuda"
-    alone = Alone(trial.networks(), small, torch.optim.SGD)
+    alone = Alone(trial.players(trial.networks()), trial.clip)
     seconds = 0.0
     for _ in range(2):
         start = time.perf_counter()

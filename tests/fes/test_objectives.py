@@ -1,14 +1,16 @@
 """Both objectives against a straightforward reimplementation, in float64."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from fes.batch import Batch
-from fes.config import LossConfig
+from fes.config import Config, LossConfig, OptimiserConfig
 from fes.draws import Noise
 from fes.networks import Networks
-from fes.objectives import AutoencoderObjective, CriticObjective, frozen
+from fes.objectives import AutoencoderObjective, CriticObjective, bare_players, frozen
 from fes.stream import Stream
 from shards.index import ShardIndex
 
@@ -274,3 +276,15 @@ def test_only_the_embeddings_of_classes_that_are_there_learn(networks, batch, no
         (slope,) = torch.autograd.grad(loss, embedding.weight)
         learning = slope.abs().sum(dim=1) > 0
         assert learning.nonzero().flatten().tolist() == sorted(set(label.remainder(8).tolist()))
+
+
+def test_the_players_of_a_run_come_critics_first_each_with_adam_at_its_own_rate(networks):
+    rates = OptimiserConfig(critic_rate=0.1, autoencoder_rate=0.2, beta1=0.3, beta2=0.4)
+    players = bare_players(Config("", Path(), loss=WEIGHTS, optimiser=rates), networks)
+    kinds = {name: type(player.objective) for name, player in players.items()}
+    assert list(kinds.items()) == [("critics", CriticObjective), ("autoencoder", AutoencoderObjective)]
+    for player, rate in zip(players.values(), (0.1, 0.2), strict=True):
+        (group,) = player.optimiser.param_groups
+        assert (type(player.optimiser), group["lr"], group["betas"]) == (torch.optim.Adam, rate, (0.3, 0.4))
+        assert group["params"] == list(player.objective.parameters())
+        assert player.objective.weights is WEIGHTS

@@ -230,6 +230,17 @@ def test_a_damaged_newest_state_is_put_aside_and_the_one_before_taken(tiny_confi
     assert find_state(tiny_config.run).damaged == ()
 
 
+def test_a_state_whose_sums_are_cut_at_a_line_is_damaged(tiny_config):
+    parts = parts_of(tiny_config.model, seed=1, steps=1)
+    before, newest = save(tiny_config, parts, 10), save(tiny_config, parts, 20)
+    first, *_ = (newest / SUMS).read_text().splitlines(keepends=True)
+    (newest / SUMS).write_text(first)
+    damage(newest / "players.pt", "cut short")
+    found = find_state(tiny_config.run)
+    assert found.path == before
+    assert "SHA256SUMS does not list average.safetensors" in found.damaged[0]
+
+
 def test_a_state_put_aside_is_not_counted_among_those_that_are_kept(tiny_config):
     parts = parts_of(tiny_config.model, seed=1)
     save(tiny_config, parts, 10)

@@ -1,6 +1,7 @@
 """The loop, with real players: whose turn it is, what is called when, and what stops it."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 
 import pytest
@@ -10,7 +11,7 @@ from fes import draws
 from fes.batch import Batch
 from fes.ema import Ema
 from fes.networks import Networks
-from fes.objectives import AutoencoderObjective, CriticObjective
+from fes.objectives import BarePlayer, bare_players
 from fes.runtime.player import Player
 from fes.stream import Stream
 from fes.trainer import fit
@@ -31,7 +32,7 @@ class Diary:
         self.events: list[tuple[str, int]] = []
         self.measurements: list[dict[str, float]] = []
 
-    def player(self, name: str, objective) -> Player:
+    def player(self, name: str, bare: BarePlayer) -> Player:
         diary = self
 
         class Noted(Player):
@@ -39,8 +40,7 @@ class Diary:
                 diary.turns.append(name)
                 return super().step(batch, noise)
 
-        made = objective(self.networks, self.config.loss)
-        return Noted(made, torch.optim.Adam(made.parameters(), 1e-4, (0.0, 0.9)))
+        return Noted(*bare)
 
     def noise(self, step: int) -> draws.Noise:
         self.drawn.append(step)
@@ -72,7 +72,7 @@ class Diary:
             update(seen, images)
 
         self.ema.update = noted
-        players = self.player("critics", CriticObjective), self.player("autoencoder", AutoencoderObjective)
+        players = itertools.starmap(self.player, bare_players(self.config, self.networks).items())
         noise, batches = self.noise, self.batches(start)
         return fit(self.config, *players, self.ema, batches, noise, self, lambda value: value, start)
 

@@ -14,7 +14,7 @@ from fes import draws, objectives, train
 from fes.config import Config, LossConfig, OptimiserConfig
 from fes.mixture import Mixture
 from fes.networks import Networks
-from fes.objectives import AutoencoderObjective, CriticObjective
+from fes.objectives import bare_players
 from fes.recorder import Recorder
 from fes.stream import Stream
 from fes.watch import TICKS, Held, Watch, digest, hold, odd_ranks, unlike
@@ -27,15 +27,11 @@ def ticks(config: Config, mixture: Mixture, count: int, networks: Networks | Non
     """Means of the measurements of real updates: of 4 of the critics, and 2 of the autoencoder, a tick."""
     networks = networks or Networks(config.model, config.seed)
     stream = Stream(mixture.parts(48, 1), seed=config.seed, batch=config.batch, window=64)
-    rates = config.optimiser.critic_rate, config.optimiser.autoencoder_rate
-    players = []
-    for kind, rate in zip((CriticObjective, AutoencoderObjective), rates, strict=True):
-        objective = kind(networks, config.loss)
-        players.append((objective, torch.optim.Adam(objective.parameters(), rate, (0.0, 0.9))))
+    critics, autoencoder = bare_players(config, networks).values()
     for number in range(count):
         sums: dict[str, list[float]] = {}
         for step in range(6 * number, 6 * number + 6):
-            objective, optimiser = players[step % 3 == 2]
+            objective, optimiser = autoencoder if step % 3 == 2 else critics
             noise = draws.noise(config.seed, step, config.batch, config.model.latent_dim)
             loss, measured = objective(stream[step], noise)
             optimiser.zero_grad()

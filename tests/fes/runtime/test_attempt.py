@@ -17,7 +17,7 @@ def test_a_rank_that_is_early_waits_for_the_rank_0_of_its_own_attempt(monkeypatc
 
     def ask() -> None:
         store = TCPStore("127.0.0.1", server.port, is_master=False, timeout=patience)
-        names[1] = _ask_name(store, 1, patience)
+        names[1] = _ask_name(store, 1)
 
     for _ in range(2):
         before = dict(names)
@@ -25,7 +25,7 @@ def test_a_rank_that_is_early_waits_for_the_rank_0_of_its_own_attempt(monkeypatc
         early.start()
         early.join(0.5)  # in the second attempt it finds the address of the first
         assert names == before
-        names[0] = _name_attempt(server, 2, patience)
+        names[0] = _name_attempt(server, 2)
         early.join(60)
         assert names[0] == names[1]
         assert names != before

@@ -1,6 +1,8 @@
 """What a main thread is at, and which of several that stand still keeps the others."""
 
-from fes.runtime.pulse import RECENT, UNTRIED, Beat, Pulse, stragglers
+import time
+
+from fes.runtime.pulse import FIRST, SLOWER, UNTRIED, Beat, Pulse, stragglers
 
 
 def beat(step: int, place: str) -> Beat:
@@ -48,11 +50,14 @@ def test_every_note_is_a_move():
 
 def test_first_steps_may_take_minutes_and_later_ones_what_was_usual_lately():
     pulse = Pulse()
-    for step in range(RECENT):
+    for step in range(FIRST + 1):
         assert pulse.beat().patience == UNTRIED
         pulse.takes_step()
+        time.sleep(0.02 * (step >= FIRST))
+        with pulse.among_ranks():  # over in no time, which says nothing of a step
+            pass
         pulse.reaches(step)
-    assert pulse.beat().patience < UNTRIED
+    assert SLOWER * 0.02 <= pulse.beat().patience < UNTRIED
 
 
 def test_a_beat_tells_where_the_main_thread_stands():

@@ -1,0 +1,57 @@
+"""Signals that ask a run to stop, and how ranks agree that they do."""
+
+import signal
+import time
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGUSR1
+SOON = 2.0
+"""Seconds within which a wish to stop should be known to all ranks."""
+MOST_STEPS = 64
+"""Steps between two agreements, at most: each waits for the slowest rank, and for the device."""
+
+
+class Stopping:
+    """What a rank was asked, and when ranks ask one another."""
+
+    def __init__(self, ranks: int, largest: Callable[[Sequence[float]], list[float]]) -> None:
+        """
+        Args:
+            largest: the largest value over ranks, of each of some numbers; a collective.
+        """
+        self._ranks, self._largest = ranks, largest
+        self._signal = 0
+        self._asks_at, self._asked_at, self._asked = 0, 0, 0.0
+
+    def catch_signals(self) -> None:
+        """From now on Ctrl-C, SIGTERM and SIGUSR1 ask to stop; on one rank a second Ctrl-C insists."""
+        for number in SIGNALS:
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        # The same wish may come twice: from a terminal or a scheduler, and passed on by the launcher.
+        self._signal = number
+        if number == signal.SIGINT and self._ranks == 1:
+            signal.signal(number, signal.default_int_handler)
+
+    def before(self, step: int) -> bool:
+        """Whether any rank was asked to stop; the same answer on all ranks, asked at every step."""
+        if self._ranks == 1:
+            return bool(self._signal)
+        return step >= self._asks_at and self._agree(step)
+
+    def _agree(self, step: int) -> bool:
+        now = time.monotonic()
+        seconds_per_step = (now - self._asked) / max(step - self._asked_at, 1) if self._asked else SOON
+        agreed, slowest = self._largest([float(self._signal), seconds_per_step])
+        self._asks_at = step + min(MOST_STEPS, max(1, int(SOON / max(slowest, 1e-6))))
+        self._asked_at, self._asked = step, now
+        if agreed:  # else one may have come in the meantime, and is told at the next agreement
+            self._signal = int(agreed)
+        return bool(agreed)
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell expects of a process that ended as this one: 128 plus the signal, or 0."""
+        return 128 + self._signal if self._signal else 0
