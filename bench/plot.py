@@ -69,8 +69,7 @@ class Curve:
 def main() -> None:
     """Models, prints, draws and keeps."""
     options = tyro.cli(Options)
-    lines = [line for line in kept(options.out / "machinery.jsonl") if not line["quick"]]
-    device, found = scenarios(lines)
+    device, found = scenarios(kept(options.out / "machinery.jsonl"))
     curves = [curve for scenario in found for curve in curves_of(scenario)]
     for scenario in found:
         show_curves(scenario, [each for each in curves if each.scenario == scenario.title])
@@ -84,9 +83,11 @@ def main() -> None:
 
 def scenarios(lines: Sequence[dict]) -> tuple[str, list[Scenario]]:
     """The device that was measured, and what to model: its own steps, and a GPU's where it is none."""
+    kept_any, lines = bool(lines), [line for line in lines if not line["quick"]]
     measured = [line for line in lines if line["what"] == "step"]
     if not measured or not any(line["what"] == "traffic" for line in lines):
-        raise SystemExit("there are no figures to begin with: run `python -m bench.machinery` first")
+        quick = "only figures of --quick, which are worth nothing" if kept_any and not lines else "no figures"
+        raise SystemExit(f"there are {quick} to begin with: run `python -m bench.machinery` first")
     newest = max(measured, key=lambda line: ("cuda" in line, line["time"]))
     same = [line for line in lines if line["time"] == newest["time"]]
     critics, autoencoder = (step_of(player, same, lines) for player in ("critics", "autoencoder"))

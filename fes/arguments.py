@@ -10,7 +10,7 @@ from typing import TypeVar
 import tyro
 
 from fes.commandline import check_words
-from fes.config import Config, check, check_changes
+from fes.config import Config, changes_told, check, check_changes
 from fes.errors import InputError
 from fes.hardware import Hardware, check_hardware
 from fes.mixture import Mixture, read_places
@@ -18,6 +18,22 @@ from fes.tree import from_tree, read_yaml
 from shards.remote.addresses import PIPE
 
 Kind = TypeVar("Kind", Config, Hardware)
+
+_PLACE = "put it before fes/train.py"
+_OF_THE_LAUNCHER = {
+    "--mixed-precision": _PLACE,
+    "--num-processes": _PLACE,
+    "--num-machines": _PLACE,
+    "--machine-rank": _PLACE,
+    "--main-process-ip": _PLACE,
+    "--main-process-port": _PLACE,
+    "--config-file": _PLACE,
+    "--multi-gpu": _PLACE,
+    "--max-restarts": _PLACE,
+    "--zero-stage": _PLACE,
+    "--gradient-accumulation-steps": "take --micro-batch instead",
+}
+"""Flags of `accelerate launch` that people give to train.py, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +69,7 @@ def parse(arguments: Sequence[str]) -> Asked:
         InputError: an unknown flag, or a yaml file or a value that cannot be used.
         SystemExit: with code 2, a flag that is missing or whose value does not parse.
     """
+    _refuse_flags_of_the_launcher(arguments)
     check_words(arguments, Arguments, prefixed=True)
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument("--config", type=Path)
@@ -72,8 +89,22 @@ def parse(arguments: Sequence[str]) -> Asked:
         dry_run=parsed.dry_run,
         allow_change=tuple(name.replace("-", "_") for name in parsed.allow_change),
     )
+    if not any(asked.allow_change) and any(_flag(word) == "--allow-change" for word in arguments):
+        raise InputError(f"--allow-change names no setting that may change; {changes_told()}")
     check_changes(asked.allow_change)
     return asked
+
+
+def _refuse_flags_of_the_launcher(arguments: Sequence[str]) -> None:
+    for word in arguments:
+        advice = _OF_THE_LAUNCHER.get(_flag(word))
+        if advice:
+            raise InputError(f"{word.partition('=')[0]} belongs to the launcher: {advice}")
+
+
+def _flag(word: str) -> str:
+    """The flag of a word without its value, with dashes."""
+    return word.partition("=")[0].replace("_", "-")
 
 
 def _part(parsed: Arguments, kind: type[Kind]) -> Kind:

@@ -5,6 +5,7 @@ the metadata of the weights. What the hardware decides (processes, precision, ba
 it belongs to the launcher and its profile.
 """
 
+import difflib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -141,20 +142,36 @@ class Config:
     clock: ClockConfig = field(default_factory=ClockConfig)
 
 
-def check_changes(names: Sequence[str]) -> None:
-    """Raises `InputError` for a setting, as `loss.image_weight`, that no run may change when it goes on.
+def changeable() -> list[str]:
+    """Settings, as `loss.image_weight`, that a run may change on purpose when it goes on.
 
-    Those of the loss, of the optimiser and of the average may. The others decide which samples and draws a
-    step sees, or what the networks look like: with those changed it is another run.
+    Those of the loss, of the optimiser and of the average. Of the others, some decide which samples and draws
+    a step sees, or what the networks look like: with those changed it is another run.
     """
     sections = {"loss": LossConfig, "optimiser": OptimiserConfig}
-    known = [f"{name}.{each.name}" for name, kind in sections.items() for each in fields(kind)]
-    known.append("ema_halflife_kimg")
+    names = [f"{name}.{each.name}" for name, kind in sections.items() for each in fields(kind)]
+    return [*names, "ema_halflife_kimg"]
+
+
+def check_changes(names: Sequence[str]) -> None:
+    """Raises `InputError` for a setting, as `loss.image_weight`, that is none of the changeable ones."""
     for name in names:
-        if name not in known:
+        if name not in changeable():
             raise InputError(
-                f"--allow-change {name}: no setting of this name may change; these may: {', '.join(known)}"
+                f"--allow-change {_spelt(name)}: no setting of this name may change; {_meant(name)}"
             )
+
+
+def changes_told() -> str:
+    """What may be named after `--allow-change`, for people."""
+    return f"these may: {', '.join(map(_spelt, changeable()))}"
+
+
+def _meant(name: str) -> str:
+    """The changeable setting whose last part is like that of the name, or all."""
+    by_part = {each.rpartition(".")[2]: each for each in changeable()}
+    near = difflib.get_close_matches(name.rpartition(".")[2], by_part, n=1, cutoff=0.7)
+    return f"did you mean '{_spelt(by_part[near[0]])}'?" if near else changes_told()
 
 
 _LEAST = {
@@ -191,7 +208,12 @@ def check(config: Config) -> Config:
 
 
 def _flag(name: str) -> str:
-    return "--" + name.replace("_", "-")
+    return f"--{_spelt(name)}"
+
+
+def _spelt(name: str) -> str:
+    """A setting's name as its flag spells it."""
+    return name.replace("_", "-")
 
 
 def _check_number(flag: str, value: float | None) -> None:

@@ -1,8 +1,12 @@
 """Writing files so that a reader never meets half of one."""
 
 import contextlib
+import errno
+import fcntl
 import os
 import shutil
+import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,6 +29,40 @@ def make_folder(path: Path) -> None:
         raise InputError(f"cannot write to the folder {path}: {error.strerror}") from None
 
 
+def hold_folder(path: Path, patience: float = 120.0) -> None:
+    """Keeps other processes from holding a folder, until this one ends, however it ends.
+
+    Args:
+        patience: seconds to wait for a holder on another machine: where that machine is lost, a shared disk
+            learns of it late. One on this machine, which may just be ending, is waited for 5 seconds.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    handle = os.open(path / ".holder", os.O_RDWR | os.O_CREAT, 0o666)  # closing it would let go
+    begun = time.monotonic()
+    while not _locked(handle):
+        holder = os.pread(handle, 200, 0).decode(errors="replace")
+        here = holder.startswith(f"host {socket.gethostname()},")
+        if time.monotonic() - begun > (min(patience, 5.0) if here else patience):
+            os.close(handle)
+            raise InputError(
+                f"another run is writing to {path} ({holder}): stop it first, or take another --run folder"
+            )
+        time.sleep(0.1)
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"host {socket.gethostname()}, process {os.getpid()}".encode(), 0)
+
+
+def _locked(handle: int) -> bool:
+    # Not flock: processes that were forked would hold it on.
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EAGAIN)  # a disk that knows no locks is not held
+    return True
+
+
 def write_file(path: Path, content: bytes) -> None:
     """Writes a file under another name, forces it to disk, then gives it its name.
 
@@ -38,7 +76,7 @@ def write_file(path: Path, content: bytes) -> None:
         _sync_folder(path.parent)
     except OSError as error:
         remove_if_there(partial)
-        raise InputError(f"cannot write {path}: {error.strerror}") from None
+        raise InputError(f"cannot write {path}: {error.strerror}{_hint(error)}") from None
 
 
 def write_folder(path: Path, contents: Mapping[str, bytes]) -> None:
@@ -64,7 +102,12 @@ def write_folder(path: Path, contents: Mapping[str, bytes]) -> None:
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise InputError(f"cannot write {path}: {error.strerror}") from None
+        raise InputError(f"cannot write {path}: {error.strerror}{_hint(error)}") from None
+
+
+def _hint(error: OSError) -> str:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return "; make room, and give the same command again" if full else ""
 
 
 def remove_if_there(path: Path) -> None:

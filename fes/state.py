@@ -21,10 +21,10 @@ import torch
 from safetensors.torch import load, save
 from torch import nn
 
-from fes.config import Config
+from fes.config import Config, changeable
 from fes.errors import InputError
 from fes.files import write_folder
-from fes.tree import Tree, to_tree
+from fes.tree import Tree, flat, to_tree
 
 FORMAT = "fes-state-2"
 SUMS = "SHA256SUMS"
@@ -184,7 +184,9 @@ def _read(path: Path) -> dict[str, bytes]:
     except (OSError, UnicodeDecodeError) as error:
         raise _Damaged(" ".join(str(error).split())) from None
     if not sums:
-        raise _Damaged(f"it has no {SUMS}, or is of an older fes")
+        raise _Damaged(
+            f"it has no {SUMS}: it is of an older fes, and `sha256sum * > {SUMS}` in it makes one, or was cut"
+        )
     for name in FILES:
         if name not in sums:
             raise _Damaged(f"{SUMS} does not list {name}")
@@ -192,7 +194,7 @@ def _read(path: Path) -> dict[str, bytes]:
         if name not in contents:
             raise _Damaged(f"{name} is missing")
         if hashlib.sha256(contents[name]).hexdigest() != digest:
-            raise _Damaged(f"{name} is not what was written")
+            raise _Damaged(f"{name} is not what was written, by its sum in {SUMS}")
     about = json.loads(contents["state.json"])
     if about["format"] != FORMAT:
         raise _Damaged(f"it is of the format {about['format']}, and this fes reads {FORMAT}")
@@ -203,7 +205,7 @@ def _put_aside(path: Path, reason: str) -> str:
     aside = path.with_name(f"damaged-{path.name}")
     shutil.rmtree(aside, ignore_errors=True)
     os.replace(path, aside)
-    return f"the state {path} is damaged ({reason}), and was put aside as {aside.name}"
+    return f"the state {path} is damaged ({reason}); it is kept as {aside.name}"
 
 
 def _sums(contents: Mapping[str, bytes]) -> bytes:
@@ -221,27 +223,28 @@ def _read_players(content: bytes) -> dict[str, Any]:
 
 
 def _changes(path: Path, then_tree: Tree, config: Config, allowed: Collection[str]) -> tuple[str, ...]:
-    then, now = _flat(then_tree), _flat(to_tree(config))
+    then, now = flat(then_tree), flat(to_tree(config))
     differing = {
         key: f"{key} was {then.get(key)} and is {now.get(key)}"
         for key in sorted(then.keys() | now.keys())
         if then.get(key) != now.get(key) and key.split(".")[0] not in FREE
     }
-    refused = [told for key, told in differing.items() if key not in allowed]
-    if refused:
+    if differing.keys() - set(allowed):
+        told = "; ".join(each for key, each in differing.items() if key not in allowed)
         raise InputError(
-            f"the run goes on from {path}, but the config is another: {'; '.join(refused)}. "
-            "Take the same settings, or another --run folder; what a run may change (loss, optimiser, "
-            "ema_halflife_kimg) can be named after --allow-change"
+            f"the run goes on from {path}, but the config is another: {told}. "
+            f"Take the same settings, or another --run folder{_way_out(differing)}"
         )
     return tuple(differing.values())
 
 
-def _flat(tree: Tree, prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
+def _way_out(differing: Collection[str]) -> str:
+    """What else can be done about settings that differ."""
+    fixed = [name.replace("_", "-") for name in differing if name not in changeable()]
+    if fixed:
+        return f": {' and '.join(fixed)} cannot change within a run"
+    names = " ".join(name.replace("_", "-") for name in differing)
+    return f"; to change {'them' if len(differing) > 1 else 'it'} on purpose add --allow-change {names}"
 
 
 def _tensors(module: nn.Module) -> dict[str, torch.Tensor]:

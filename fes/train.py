@@ -28,7 +28,7 @@ from fes.decoded import DecodedSplit, decode_to
 from fes.draws import Noise, noise
 from fes.ema import Ema
 from fes.errors import InputError, told_in_one_sentence
-from fes.files import make_folder
+from fes.files import hold_folder, make_folder
 from fes.machine import cores
 from fes.mixture import Mixture
 from fes.networks import Networks
@@ -41,6 +41,7 @@ from fes.runtime.processes import Runtime
 from fes.state import Found, Parts, Restored, find_state, restore
 from fes.stream import Stream, share_of
 from fes.trainer import Player, fit
+from fes.tree import flat, to_tree
 
 
 def decoded(config: Config, mixture: Mixture, runtime: Runtime) -> list[Samples]:
@@ -83,7 +84,7 @@ def show(config: Config, mixture: Mixture, runtime: Runtime) -> int:
     """Prints what would be trained; returns the process's exit code."""
     plan = describe(config, mixture, runtime.ranks)
     if runtime.is_main:
-        print(f"{plan}\n{runtime.describe()}")
+        print(f"{plan}\n{runtime.describe(config.batch)}")
     return 0
 
 
@@ -122,6 +123,7 @@ def train(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..., 
     config = asked.config
     stream = stream_for(config, mixture, runtime)
     runtime.from_main(lambda: make_folder(config.run))
+    runtime.from_main(lambda: hold_folder(config.run))
     found = runtime.from_main(lambda: find_state(config.run))
     networks = Networks(config.model, config.seed).to(runtime.device)
     parts, ema, *players = build(config, networks, runtime)
@@ -130,12 +132,13 @@ def train(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..., 
         restored = runtime.together(
             lambda: restore(found, parts, config, mixture.fingerprint, asked.allow_change)
         )
+        found = dataclasses.replace(found, contents={})  # as large as all that is trained
     start = restored.step
     runtime.catch_signals()
     batches = runtime.placed(stream.batches(start, config.stream.workers, config.stream.patience))
     clock = Clock.of(config)
     with Recorder(config, runtime, parts, ema, mixture, stream, start) as recorder:
-        _greet(recorder, config, found, restored, runtime.describe())
+        _greet(recorder, config, found, restored, runtime.describe(config.batch))
         noise_of = noise_for(config, runtime)
         end = loop(
             config,
@@ -177,20 +180,13 @@ def _asked_for(arguments: Sequence[str]) -> tuple[Asked, Mixture]:
     return dataclasses.replace(asked, config=resolve(asked.config, mixture)), mixture
 
 
+OWN_OF_A_MACHINE = ("data", "run", "stream")
+"""Settings that machines may have each its own of. The data themselves are compared by their fingerprint."""
+
+
 def _check_the_same(asked: Asked, mixture: Mixture, runtime: Runtime) -> None:
-    """Every rank is told its settings itself, and reads the index: of its machine's folder, or of an address
-    at its own moment."""
-    told = runtime.gathered(shared_settings(asked))
-    for rank, others in enumerate(told):
-        differing = [f"{name} is {others[name]} there and {value} here" for name, value in told[0].items()]
-        differing = [each for each, name in zip(differing, told[0], strict=True) if others[name] != told[0][name]]
-        if differing:
-            runtime.agree(
-                InputError(
-                    f"rank {rank} was started with other settings than rank 0: {'; '.join(differing)}. Give "
-                    "the same command on all machines, but for the launcher's --machine_rank"
-                )
-            )
+    """Every rank is told its settings itself, and reads the index itself: of its machine's folder, or of an
+    address at its own moment."""
     if len(set(runtime.gathered(mixture.fingerprint))) > 1:
         runtime.agree(
             InputError(
@@ -198,6 +194,18 @@ def _check_the_same(asked: Asked, mixture: Mixture, runtime: Runtime) -> None:
                 "give all machines the same data set"
             )
         )
+    first, *others = runtime.gathered(flat(to_tree(asked.config) | vars(asked.hardware)))
+    for rank, own in enumerate(others, start=1):
+        differing = [
+            f"{name} is {own[name]} there and {value} on rank 0"
+            for name, value in first.items()
+            if own[name] != value and name.split(".")[0] not in OWN_OF_A_MACHINE
+        ]
+        if differing:
+            told = f"rank {rank} was started with other settings: {'; '.join(differing)}"
+            runtime.agree(
+                InputError(f"{told}. Give all machines the same command, the launcher's part aside")
+            )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -215,7 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         runtime = Runtime(hardware)
     with told_in_one_sentence("train.py"):
         runtime.agree(fault)
-        _check_the_same(mixture, runtime)
+        _check_the_same(asked, mixture, runtime)
         with runtime.watched("train.py"):
             code = show(asked.config, mixture, runtime) if asked.dry_run else train(asked, mixture, runtime)
         runtime.close()

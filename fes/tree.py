@@ -25,6 +25,14 @@ def to_tree(config: typing.Any) -> Tree:
     }
 
 
+def flat(tree: Tree, prefix: str = "") -> Tree:
+    """The plain values of a tree, by names as `loss.image_weight`."""
+    values: Tree = {}
+    for key, value in tree.items():
+        values |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return values
+
+
 def from_tree(kind: type, tree: object, where: str, missing: object = dataclasses.MISSING) -> typing.Any:
     """A config of dataclass `kind` from nested dicts, the inverse of `to_tree`.
 

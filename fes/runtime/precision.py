@@ -5,6 +5,7 @@ backward overflows in fp16.
 """
 
 import os
+import warnings
 
 import torch
 
@@ -34,6 +35,8 @@ def set_arithmetic(hardware: Hardware, device: torch.device) -> None:
     # Asked first: the setter imports a compiler, which takes longer than the rest of the start.
     if hardware.deterministic != torch.are_deterministic_algorithms_enabled():
         torch.use_deterministic_algorithms(hardware.deterministic)
+    if hardware.channels_last:  # DDP on kernels of one channel, to which both orders are the same
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides", UserWarning)
     if device.type == "cuda":
         if hardware.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -46,4 +49,5 @@ def describe_arithmetic(precision: Precision, hardware: Hardware, device: torch.
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     numbers = "float32" if precision == "no" else f"{precision}, penalties in float32"
     tf32 = "" if device.type != "cuda" else ", with tf32" if hardware.tf32 else ", without tf32"
-    return f"{name}: {numbers}{tf32}{', deterministic' * hardware.deterministic}"
+    more = ", channels last" * hardware.channels_last + ", deterministic" * hardware.deterministic
+    return f"{name}: {numbers}{tf32}{more}"

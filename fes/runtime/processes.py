@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fes.batch import Batch
 from fes.errors import InputError
-from fes.hardware import Hardware
+from fes.hardware import Hardware, pieces
 from fes.machine import cores
 from fes.runtime.attempt import METHOD
 from fes.runtime.engine import Engine
@@ -80,11 +80,20 @@ class Runtime:
                 f"alone: run '{ON_CPU} {started} fes/train.py ...'"
             )
 
-    def describe(self) -> str:
-        """What this rank computes on, and how, in one line."""
-        told = describe_arithmetic(self.launch.precision, self.hardware, self.device)
+    def describe(self, batch: int) -> str:
+        """What computes a batch, and how, in one line."""
+        share = batch // self.ranks
+        count = pieces(share, self.hardware.micro_batch)
         stage = self.launch.zero_stage
-        return told if stage is None else f"{told}, DeepSpeed with ZeRO stage {stage}"
+        kind = "DDP" if stage is None else f"DeepSpeed with ZeRO stage {stage}"
+        told = [f"{self.ranks} processes ({kind})" if self.ranks > 1 or stage is not None else "1 process"]
+        told.append(f"{share} pictures each")
+        if count > 1:
+            told.append(f"in {count} pieces of {share // count}")
+        if self.device.type == "cpu" and not self.launch.on_cpu:
+            told.append("no GPU was found")
+        arithmetic = describe_arithmetic(self.launch.precision, self.hardware, self.device)
+        return f"{', '.join(told)}; {arithmetic}"
 
     def player(
         self,

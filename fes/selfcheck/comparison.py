@@ -24,6 +24,8 @@ from fes.watch import digest
 
 UPDATES, SECONDS = 10, 25.0
 """Updates of the autoencoder, or as many of them as so many seconds are enough for."""
+FEW, RATE = 2, 5e-4
+"""Updates in float32, where rounding grows with each, and their rate, for which its limit is made."""
 
 
 class Alone:
@@ -72,12 +74,12 @@ class Comparison:
         return networks.to(self.runtime.device, self.exactness.dtype)
 
     def players(self, networks: Networks) -> dict[str, BarePlayer]:
-        """Those of a run; in float32 they descend plainly, at the same rates."""
+        """Those of a run; in float32 they descend plainly, whatever their rates."""
         players = bare_players(self.config, networks)
         if self.exactness is FLOAT64:
             return players
         # There, Adam would make whole steps of rounding.
-        return {name: descending(each, each.optimiser.defaults["lr"]) for name, each in players.items()}
+        return {name: descending(each, RATE) for name, each in players.items()}
 
     def data(self, step: int, rows: slice = slice(None)) -> tuple[Batch, Noise]:
         """Rows of a step's batch and noise. Pictures and labels are drawn, a missing one among these."""
@@ -122,8 +124,9 @@ class Comparison:
         }
         start = time.perf_counter()
         self._update(alone, players, 0)
+        most = UPDATES if self.exactness is FLOAT64 else min(UPDATES, FEW)
         fit = SECONDS // (time.perf_counter() - start)
-        self.updates = self.runtime.from_main(lambda: int(min(UPDATES, max(1, fit))))
+        self.updates = self.runtime.from_main(lambda: int(min(most, max(1, fit))))
         for update in range(1, self.updates):
             self._update(alone, players, update)
         found, expected = networks.state_dict(), others.state_dict()

@@ -24,8 +24,9 @@ class Exactness:
 
 
 FLOAT64 = Exactness(torch.float64, gradients=1e-9, weights=1e-9)
-FLOAT32 = Exactness(torch.float32, gradients=1e-3, weights=1e-5)
-"""For DeepSpeed, which keeps weights in float32."""
+FLOAT32 = Exactness(torch.float32, gradients=1e-3, weights=2e-5)
+"""For DeepSpeed, which keeps weights in float32. After two updates of 48 px rounding puts weights
+off by 5e-7, and gradients that are not averaged by 1e-3."""
 
 
 @dataclass(frozen=True)

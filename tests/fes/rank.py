@@ -174,10 +174,11 @@ def train_on_a_disk_that_hangs(at: int, arguments: list[str]) -> None:
     train.main(arguments)
 
 
-def train_in_a_folder_of_its_own(places: list[Path], arguments: list[str]) -> None:
-    """Trains as a rank does whose machine sees other folders under the same names."""
-    os.chdir(places[int(os.environ["RANK"])])
-    train.main(arguments)
+def train_in_a_folder_of_its_own(places: list[Path], arguments: list[str], seeds: tuple[int, ...]) -> None:
+    """Trains as a rank does whose machine sees other folders under the same names, or got another seed."""
+    rank = int(os.environ["RANK"])
+    os.chdir(places[rank])
+    train.main([*arguments, "--seed", str(seeds[rank])] if seeds else arguments)
 
 
 def train_with_small_files(limit: int, arguments: list[str]) -> None:

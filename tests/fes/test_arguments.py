@@ -173,5 +173,38 @@ def test_what_a_run_may_change_is_named_as_its_flag_or_as_in_a_yaml():
 
 @pytest.mark.parametrize("name", ["optimiser.lr", "model.latent-dim", "batch", "seed", "loss"])
 def test_what_no_run_may_change_is_refused_with_what_may(name):
-    with pytest.raises(InputError, match=r"no setting of this name may change; these may: .*critic_rate"):
+    with pytest.raises(InputError, match=r"no setting of this name may change; these may: .*critic-rate"):
         parse(["--data", "d", "--run", "r", "--allow-change", name])
+
+
+@pytest.mark.parametrize("name", ["optimiser.critic-rat", "optimizer.critic_rate", "critic-rate"])
+def test_a_misspelt_setting_that_may_change_is_answered_with_the_right_one(name):
+    with pytest.raises(InputError, match=r"did you mean 'optimiser\.critic-rate'\?$"):
+        parse(["--data", "d", "--run", "r", "--allow-change", name])
+
+
+@pytest.mark.parametrize("words", [["--allow-change"], ["--allow_change", "--dry-run"], ["--allow-change="]])
+def test_no_setting_where_one_is_to_be_named_is_refused_with_what_may_change(words):
+    with pytest.raises(InputError, match=r"names no setting that may change; these may: .*critic-rate"):
+        parse(["--data", "d", "--run", "r", *words])
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ["--mixed_precision", "bf16"],
+            "--mixed_precision belongs to the launcher: put it before fes/train.py",
+        ),
+        (["--num-processes=2"], "--num-processes belongs to the launcher: put it before fes/train.py"),
+        (["--multi_gpu"], "--multi_gpu belongs to the launcher: put it before fes/train.py"),
+        (
+            ["--gradient_accumulation_steps=4"],
+            "--gradient_accumulation_steps belongs to the launcher: take --micro-batch instead",
+        ),
+    ],
+)
+def test_a_flag_of_the_launcher_is_sent_to_its_place(words, told):
+    with pytest.raises(InputError) as caught:
+        parse(["--data", "d", "--run", "r", *words])
+    assert str(caught.value) == told

@@ -167,9 +167,9 @@ def test_what_is_wrong_on_one_rank_alone_is_told_with_the_rank(
         path.mkdir()
         (path / "data").symlink_to(drawn_folder)
 
-    def told() -> list[str]:
+    def told(*seeds: int) -> list[str]:
         command = ["--data", "data", "--run", "run", "--dry-run"]
-        with started(2, tmp_path, train_in_a_folder_of_its_own, places, command) as ranks:
+        with started(2, tmp_path, train_in_a_folder_of_its_own, places, command, seeds) as ranks:
             assert ranks.codes() == [2, 2]
         return [line for line in ranks.err.splitlines() if line.startswith("train.py")]
 
@@ -183,3 +183,9 @@ def test_what_is_wrong_on_one_rank_alone_is_told_with_the_rank(
     assert "rank 0: data holds the data " in line
     assert "rank 1: data holds the data " in line
     assert line.endswith("give all machines the same data set")
+    (places[1] / "data").unlink()
+    (places[1] / "data").symlink_to(drawn_folder)
+    assert told(3, 4) == [
+        "train.py: rank 1 was started with other settings: seed is 4 there and 3 on rank 0. Give all "
+        "machines the same command, the launcher's part aside"
+    ]

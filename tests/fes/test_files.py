@@ -2,13 +2,14 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fes.errors import InputError
-from fes.files import make_folder, remove_if_there, write_file, write_folder
+from fes.files import hold_folder, make_folder, remove_if_there, write_file, write_folder
 
 
 def mounted(folder: Path, options: str) -> Iterator[Path]:
@@ -146,3 +147,24 @@ def test_removing_what_is_not_there_is_no_error(tmp_path):
     for path in (tmp_path / "none", tmp_path / "file" / "below", tmp_path / "file"):
         remove_if_there(path)
     assert list(tmp_path.iterdir()) == []
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from fes.files import hold_folder
+hold_folder(Path(sys.argv[1]))
+print("holds", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_folder_is_held_by_one_process_until_that_ends_even_where_it_is_killed(tmp_path):
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as holder:
+        assert holder.stdout.readline() == b"holds\n"
+        with pytest.raises(InputError, match=f"another run is writing to .*, process {holder.pid}"):
+            hold_folder(tmp_path, patience=0.2)
+        holder.kill()
+    hold_folder(tmp_path, patience=0.0)
+    hold_folder(tmp_path, patience=0.0)  # its own holder is not in the way

@@ -123,7 +123,8 @@ def test_a_full_disk_is_one_sentence_and_the_same_command_goes_on_when_there_is_
         assert ranks.codes() == [2] * count
     kept = list_states(run)
     path = run / f"state-{3 * STATE_STEPS * BATCH / 1000:010.3f}"
-    assert ranks.err.endswith(f"cannot write {path}: No space left on device\n")
+    full = f"cannot write {path}: No space left on device; make room, and give the same command again\n"
+    assert ranks.err.endswith(full)
     assert ranks.err.count("\n") == 1
     assert [newest(run), len(kept)] == [2, 2]
     assert list(run.glob(".state-*")) == []
@@ -169,8 +170,8 @@ def test_a_damaged_newest_state_is_told_and_the_run_goes_on_from_the_one_before(
     damage(last / name)
     ranks = run_ranks(count, tmp_path, train.main, command(run, 3))
     assert (
-        f"warning: the state {last} is damaged ({name} is not what was written), and was put aside as "
-        f"damaged-{last.name}\n"
+        f"warning: the state {last} is damaged ({name} is not what was written, by its sum in SHA256SUMS); "
+        f"it is kept as damaged-{last.name}\n"
     ) in ranks.out
     assert f"goes on from {before}\n" in ranks.out
     assert digests(run, 3) == uninterrupted(count, tmp_path, command, 3)

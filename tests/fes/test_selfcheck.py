@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from fes import draws, networks
-from fes.config import Config, ModelConfig
+from fes.config import Config, ModelConfig, OptimiserConfig
 from fes.errors import InputError
 from fes.hardware import Hardware
 from fes.runtime.player import Player
@@ -22,7 +22,7 @@ from fes.runtime.processes import Runtime
 from fes.selfcheck import comparison
 from fes.selfcheck.command import asked, check, main
 from fes.selfcheck.comparison import Comparison, affordable
-from fes.selfcheck.verdict import FLOAT64, Difference, Found, furthest, judged
+from fes.selfcheck.verdict import FLOAT32, FLOAT64, Difference, Found, furthest, judged
 from tests.fes.launching import REPOSITORY, run_ranks
 
 MODEL = {"latent_dim": 8, "max_features": 32, "min_features": 8, "latent_critic_features": 16}
@@ -94,6 +94,11 @@ def compare_sound_and_spoilt(out: Path) -> None:
     runtime.launch = dataclasses.replace(runtime.launch, zero_stage=2)
     with_engines = Comparison(CONFIG, runtime)
     verdicts["engines"] = judged(with_engines.found(), with_engines.exactness)
+    verdicts["few"] = with_engines.updates
+    verdicts["far with engines"] = with_engines.found()[0].weights.largest
+    runtime.player = lambda objective, optimiser, clip: Player(objective, optimiser)
+    config = dataclasses.replace(CONFIG, optimiser=OptimiserConfig(1e-6, 1e-6))
+    verdicts["far apart"] = Comparison(config, runtime).found()[0].weights.largest
     (out / f"{runtime.rank}.json").write_text(json.dumps(verdicts))
     runtime.close()
 
@@ -115,6 +120,11 @@ def test_two_sound_ranks_in_pieces_are_right(verdicts):
 
 def test_engines_of_deepspeed_are_compared_in_float32(verdicts):
     assert verdicts[0]["engines"] == verdicts[0][""]
+    assert verdicts[0]["few"] <= 2
+
+
+def test_the_limit_in_float32_is_far_from_rounding_and_from_faults_whatever_the_rates(verdicts):
+    assert verdicts[0]["far with engines"] * 10 < FLOAT32.weights < verdicts[0]["far apart"] / 10
 
 
 @pytest.mark.parametrize("name", SPOILT)

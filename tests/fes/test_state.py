@@ -163,6 +163,31 @@ def test_another_config_is_refused_and_the_difference_named(tiny_config, change,
     assert equal(before, tensors_of(parts))
 
 
+@pytest.mark.parametrize(
+    ("change", "advice"),
+    [
+        (
+            {"optimiser": OptimiserConfig(critic_rate=1e-5)},
+            "; to change it on purpose add --allow-change optimiser.critic-rate",
+        ),
+        (
+            {"optimiser": OptimiserConfig(critic_rate=1e-5), "ema_halflife_kimg": 3.0},
+            "; to change them on purpose add --allow-change ema-halflife-kimg optimiser.critic-rate",
+        ),
+        (
+            {"optimiser": OptimiserConfig(critic_rate=1e-5), "batch": 16, "critic_steps": 3},
+            ": batch and critic-steps cannot change within a run",
+        ),
+    ],
+)
+@pytest.mark.parametrize("allowed", [(), ("ema_halflife_kimg",)])
+def test_a_refused_config_is_told_with_what_to_type(tiny_config, change, advice, allowed):
+    save(tiny_config, parts_of(tiny_config.model, seed=1))
+    with pytest.raises(InputError) as caught:
+        load(dataclasses.replace(tiny_config, **change), parts_of(tiny_config.model, 1), allow_change=allowed)
+    assert str(caught.value).endswith(f"Take the same settings, or another --run folder{advice}")
+
+
 def test_a_change_that_is_allowed_by_name_is_told_and_taken(tiny_config):
     save(tiny_config, parts_of(tiny_config.model, seed=1))
     change = {"optimiser": OptimiserConfig(critic_rate=1e-5), "loss": LossConfig(image_weight=2.0)}
@@ -223,7 +248,7 @@ def test_a_damaged_newest_state_is_put_aside_and_the_one_before_taken(tiny_confi
     assert found.path == before
     (told,) = found.damaged
     assert told.startswith(f"the state {newest} is damaged (")
-    assert told.endswith("), and was put aside as damaged-state-000000.160")
+    assert told.endswith("); it is kept as damaged-state-000000.160")
     assert "\n" not in told
     assert restore(found, parts_of(tiny_config.model, 3), tiny_config, "data").step == 10
     assert list_states(tiny_config.run) == [before]

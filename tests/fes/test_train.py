@@ -171,6 +171,7 @@ def finished(drawn_folder, tiny_model, tmp_path_factory) -> Config:
 def test_a_run_leaves_snapshots_grids_states_stats_and_curves(finished):
     names = sorted(path.name for path in finished.run.iterdir())
     assert names == [
+        ".holder",
         "grids",
         "snapshot-000000.096.safetensors",
         "snapshot-000000.192.safetensors",
