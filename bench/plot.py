@@ -83,7 +83,7 @@ def main() -> None:
 
 def scenarios(lines: Sequence[dict]) -> tuple[str, list[Scenario]]:
     """The device that was measured, and what to model: its own steps, and a GPU's where it is none."""
-    kept_any, lines = bool(lines), [line for line in lines if not line["quick"]]
+    kept_any, lines = bool(lines), [line for line in lines if not line.get("quick")]
     measured = [line for line in lines if line["what"] == "step"]
     if not measured or not any(line["what"] == "traffic" for line in lines):
         quick = "only figures of --quick, which are worth nothing" if kept_any and not lines else "no figures"
