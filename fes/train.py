@@ -221,12 +221,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 raise
             fault = error  # it may be this rank's alone: told once they have met
         runtime = Runtime(hardware)
-    with told_in_one_sentence("train.py"):
+    with runtime, told_in_one_sentence("train.py"):
         runtime.agree(fault)
         _check_the_same(asked, mixture, runtime)
         with runtime.watched("train.py"):
             code = show(asked.config, mixture, runtime) if asked.dry_run else train(asked, mixture, runtime)
-        runtime.close()
     raise SystemExit(code)
 
 

@@ -43,7 +43,7 @@ Value = TypeVar("Value")
 
 
 class Runtime:
-    """What the launcher started: this process, its device, and the others.
+    """What the launcher started: this process, its device, and the others. A context manager.
 
     Raises:
         InputError: the launcher asks for something that is not here or would be wrong; the sentence
@@ -65,8 +65,12 @@ class Runtime:
         self.is_first_here = self._accelerator.is_local_main_process
         self._pulse = Pulse()
         self._stopping = Stopping(self.ranks, self._largest)
-        self._refuse_strangers()
-        check_precision(self.launch.precision, self.device)
+        try:
+            self._refuse_strangers()
+            check_precision(self.launch.precision, self.device)
+        except InputError:
+            self.close()
+            raise
         set_arithmetic(self.hardware, self.device)
         torch.set_num_threads(max(1, cores() // self.launch.ranks_here))
         with limited(FIRST_EXCHANGE, _SILENT_NETWORK):
@@ -207,6 +211,17 @@ class Runtime:
         noted = torch.tensor([values], dtype=torch.float64, device=self.device)
         with self._pulse.among_ranks():
             return self._accelerator.gather(noted).amax(0).tolist()
+
+    def __enter__(self) -> "Runtime":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Leaves the group of processes, whose threads would now and then abort a process that ends in it.
+
+        Not after a fault: there another rank may be missing, and be waited for.
+        """
+        if kind is None or issubclass(kind, InputError | SystemExit):
+            self.close()
 
     def close(self) -> None:
         """Leaves the group of processes."""

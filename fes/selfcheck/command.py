@@ -47,10 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         watchdog.daemon = True
         watchdog.start()
         runtime = Runtime(hardware)
-    with told_in_one_sentence("fes"):
+    with runtime, told_in_one_sentence("fes"):
         right = check(config, runtime)
-        runtime.close()
-        watchdog.cancel()
+    watchdog.cancel()
     raise SystemExit(0 if right else 1)
 
 
