@@ -91,7 +91,7 @@ class Runtime:
         stage = self.launch.zero_stage
         kind = "DDP" if stage is None else f"DeepSpeed with ZeRO stage {stage}"
         told = [f"{self.ranks} processes ({kind})" if self.ranks > 1 or stage is not None else "1 process"]
-        told.append(f"{share} pictures each")
+        told.append(f"{share} pictures{' each' * (self.ranks > 1)}")
         if count > 1:
             told.append(f"in {count} pieces of {share // count}")
         if self.device.type == "cpu" and not self.launch.on_cpu:
