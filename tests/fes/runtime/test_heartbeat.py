@@ -12,6 +12,7 @@ import torch
 from fes.batch import Batch
 from fes.errors import InputError, told_in_one_sentence
 from fes.hardware import Hardware
+from fes.runtime.heartbeat import limited
 from fes.runtime.processes import Runtime
 from tests.fes.launching import Ranks, started, until
 
@@ -149,3 +150,17 @@ def test_where_input_of_one_rank_cannot_be_used_its_sentence_is_all_that_is_told
     with started(3, tmp_path / "told", train, tmp_path, "damage") as family:
         assert family.codes() == [2, 2, 2]
         assert the_sentence(family) == "sample 7 is damaged"
+
+
+def wait_for(seconds: float, limit: float) -> None:
+    with limited(limit, "nothing comes through"):
+        time.sleep(seconds)
+
+
+def test_what_takes_longer_than_its_limit_ends_the_process_with_a_sentence(tmp_path: Path) -> None:
+    with started(1, tmp_path / "too long", wait_for, 1000.0, 0.2) as family:
+        assert family.codes() == [134]
+        assert family.told == ["train.py: nothing comes through"]
+    with started(1, tmp_path / "in time", wait_for, 0.2, 1000.0) as family:
+        assert family.codes() == [0]
+        assert family.told == []
