@@ -10,11 +10,12 @@ from typing import TypeVar
 import tyro
 
 from fes.commandline import check_words
-from fes.config import Config, changes_told, check, check_changes
+from fes.config import Config
 from fes.errors import InputError
 from fes.hardware import Hardware, check_hardware
 from fes.mixture import Mixture, read_places
 from fes.tree import from_tree, read_yaml
+from fes.validity import changes_told, check, check_changes
 from shards.remote.addresses import PIPE
 
 Kind = TypeVar("Kind", Config, Hardware)
@@ -70,7 +71,7 @@ def parse(arguments: Sequence[str]) -> Asked:
         SystemExit: with code 2, a flag that is missing or whose value does not parse.
     """
     _refuse_flags_of_the_launcher(arguments)
-    check_words(arguments, Arguments, prefixed=True)
+    check_words(arguments, Arguments, prefixed=True, pairs=True)
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument("--config", type=Path)
     early.add_argument("--data")
@@ -78,9 +79,7 @@ def parse(arguments: Sequence[str]) -> Asked:
     file = known.config
     settings = from_tree(Config, read_yaml(file) if file else {}, str(file), missing=tyro.MISSING)
     default = Arguments(**vars(settings), config=file)
-    parsed = tyro.cli(
-        Arguments, args=arguments, default=default, prog="train.py", config=(tyro.conf.FlagCreatePairsOff,)
-    )
+    parsed = tyro.cli(Arguments, args=arguments, default=default, prog="train.py")
     if known.data is None:
         _refuse_commands(settings.data, file)
     asked = Asked(

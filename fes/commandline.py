@@ -6,22 +6,30 @@ tyro names missing flags before unknown ones, so that `--sorce x` reads as a lac
 import dataclasses
 import difflib
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+
+import tyro
 
 from fes.errors import InputError, nearest
 
 Commands = type | Mapping[str, "Commands"]
 """A dataclass whose fields are the flags, or commands by name."""
+_POSITIONAL = typing.get_args(tyro.conf.Positional[int])[1]
+"""How tyro marks a field that is written without a flag."""
 
 
-def check_words(arguments: Sequence[str], commands: Commands, prefixed: bool = False) -> None:
+def check_words(
+    arguments: Sequence[str], commands: Commands, prefixed: bool = False, pairs: bool = False
+) -> None:
     """Looks for words that mean nothing, before anything else is made of a command line.
 
     Args:
         prefixed: whether the flags of a nested dataclass bear its field's name, as `--model.latent-dim`.
+        pairs: whether what `--quick` switches on, `--no-quick` switches off.
 
     Raises:
-        InputError: a command or a flag that does not exist, with the nearest one that does.
+        InputError: a command or a flag that does not exist, with the nearest one that does; or a flag for
+            what is written without one.
     """
     for at, word in enumerate(arguments):
         if isinstance(commands, type) or word.startswith("-"):
@@ -32,18 +40,37 @@ def check_words(arguments: Sequence[str], commands: Commands, prefixed: bool = F
             )
         commands = commands[word]
     if isinstance(commands, type):
-        _check_flags(arguments, ["--help", *_flags(commands, prefixed)])
+        _refuse_flags_of_positionals(arguments, commands)
+        _check_flags(arguments, ["--help", *_flags(commands, prefixed, pairs)])
 
 
-def _flags(kind: type, prefixed: bool, prefix: str = "--") -> list[str]:
+def _refuse_flags_of_positionals(arguments: Sequence[str], kind: type) -> None:
+    bare = {f"--{name.replace('_', '-')}" for name in _positionals(kind)}
+    for argument in arguments:
+        flag = argument.partition("=")[0].replace("_", "-")
+        if flag in bare:
+            raise InputError(
+                f"{flag} is no flag: write what it stands for without it, and --help shows where"
+            )
+
+
+def _positionals(kind: type) -> Iterator[str]:
+    for name, hint in typing.get_type_hints(kind, include_extras=True).items():
+        if _POSITIONAL in typing.get_args(hint)[1:]:
+            yield name
+
+
+def _flags(kind: type, prefixed: bool, pairs: bool, prefix: str = "--") -> list[str]:
     flags = []
     hints = typing.get_type_hints(kind)
     for spec in dataclasses.fields(kind):
         name = prefix + spec.name.replace("_", "-")
         if dataclasses.is_dataclass(hints[spec.name]):
-            flags += _flags(hints[spec.name], prefixed, f"{name}." if prefixed else prefix)
+            flags += _flags(hints[spec.name], prefixed, pairs, f"{name}." if prefixed else prefix)
         else:
             flags.append(name)
+            if pairs and hints[spec.name] is bool:
+                flags.append(f"{prefix}no-{spec.name.replace('_', '-')}")
     return flags
 
 
@@ -51,7 +78,7 @@ def _check_flags(arguments: Sequence[str], flags: Sequence[str]) -> None:
     for argument in arguments:
         flag = argument.partition("=")[0].replace("_", "-")
         if flag.startswith("--") and flag not in flags:
-            alike, likest = max((_likeness(flag, known), known) for known in flags)
+            alike, _, likest = max((_likeness(flag, known), -len(known), known) for known in flags)
             hint = f"did you mean '{likest}'? " if alike >= 0.5 else ""
             raise InputError(f"there is no flag {flag}; {hint}--help lists them all")
 

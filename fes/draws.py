@@ -29,6 +29,10 @@ def numpy_rng(*parts: object) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=key(*parts)))
 
 
+AUGMENTATION_DRAWS = 13
+"""Draws that `fes.augment` makes its choices for a picture from."""
+
+
 class Noise(NamedTuple):
     """What a player's step needs of chance, besides its batch."""
 
@@ -38,14 +42,18 @@ class Noise(NamedTuple):
     """[batch, 1, 1, 1], uniform in [0, 1): where between real and synthesised the penalty is taken."""
     latent_epsilon: Tensor
     """[batch, 1], uniform in [0, 1): the same for the latent critic."""
+    augmentation: Tensor
+    """[batch, AUGMENTATION_DRAWS], uniform in [0, 1): how the image critic's pictures are augmented."""
 
 
 def noise(seed: int, step: int, batch: int, latent_dim: int, share: slice = slice(None)) -> Noise:
     """The noise of a step: drawn for the global batch of size `batch`, then the rows of `share`."""
     z_prior = torch.randn(batch, latent_dim, generator=torch_rng(seed, "z_prior", step))
     epsilon = torch.rand(2, batch, generator=torch_rng(seed, "epsilon", step))
+    augmentation = torch.rand(batch, AUGMENTATION_DRAWS, generator=torch_rng(seed, "augment", step))
     return Noise(
         z_prior[share],
         epsilon[0, share].reshape(-1, 1, 1, 1),
         epsilon[1, share].reshape(-1, 1),
+        augmentation[share],
     )

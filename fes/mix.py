@@ -55,9 +55,9 @@ class Mix:
         return dealt, within
 
 
-def places_of(weights: Sequence[float]) -> np.ndarray:
-    """How many of a block's positions each data set gets, int64 [sets]: by the largest remainder, and at
-    least one where the weight is above 0.
+def places_of(weights: Sequence[float], places: int = BLOCK) -> np.ndarray:
+    """How many of so many places, those of a block, each weight gets, int64 [weights]: by the largest
+    remainder, and at least one where the weight is above 0. There are no fewer places than weights.
 
     Raises InputError where a weight is below 0 or no number, or all of them are 0.
     """
@@ -66,10 +66,10 @@ def places_of(weights: Sequence[float]) -> np.ndarray:
         shown = ", ".join(f"{weight:g}" for weight in given)
         raise InputError(f"the weights of the data sets are {shown}: give 0 or more each, and not 0 to all")
     given = given / given.max()  # the sum of numbers near the largest there is would be infinite
-    quotas = given / math.fsum(given) * BLOCK
+    quotas = given / math.fsum(given) * places
     counts = np.maximum(np.floor(quotas), given > 0).astype(np.int64)
-    while counts.sum() < BLOCK:
+    while counts.sum() < places:
         counts[np.argmax(quotas - counts)] += 1
-    while counts.sum() > BLOCK:  # where data sets of tiny weights got their one place
+    while counts.sum() > places:  # where those of tiny weights got their one place
         counts[np.argmin(np.where(counts > 1, quotas - counts, np.inf))] -= 1
     return counts

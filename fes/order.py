@@ -8,25 +8,33 @@ from fes.draws import numpy_rng
 
 
 class Order:
-    """The order of a split's samples in every epoch: shards shuffled, then samples within windows.
+    """The order of a split's samples, or of some of them, in every epoch: shards shuffled, then samples
+    within windows.
 
     A window's samples are listed when a place falls in it: memory is that of a few windows and of the
     list of shards, however large the data set.
     """
 
-    def __init__(self, seed: int, shard_starts: np.ndarray, window: int) -> None:
-        """`shard_starts` int64 [shards + 1]: the first sample of each shard, and their number."""
-        self.seed, self.window = seed, window
-        self.starts, self.sizes = shard_starts[:-1], np.diff(shard_starts)
-        self.samples = int(shard_starts[-1])
+    def __init__(
+        self, seed: int, shard_starts: np.ndarray, window: int, among: np.ndarray | None = None
+    ) -> None:
+        """
+        Args:
+            shard_starts: int64 [shards + 1], the first sample of each shard, and their number.
+            among: int64 [n], rising: the samples that this is an order of; None: all.
+        """
+        self.seed, self.window, self.among, self._shard_starts = seed, window, among, shard_starts
+        starts = shard_starts if among is None else np.searchsorted(among, shard_starts)
+        self.starts, self.sizes = starts[:-1], np.diff(starts)
+        self.samples = int(starts[-1])
         self.windows = -(-self.samples // window)
         self._shards = lru_cache(maxsize=2)(self._shards_of_epoch)
         self._listed = lru_cache(maxsize=4)(self._samples_of_window)
 
     def __getstate__(self) -> tuple[object, ...]:
-        return self.seed, np.append(self.starts, self.samples), self.window
+        return self.seed, self._shard_starts, self.window, self.among
 
-    def __setstate__(self, state: tuple[int, np.ndarray, int]) -> None:
+    def __setstate__(self, state: tuple[int, np.ndarray, int, np.ndarray | None]) -> None:
         self.__init__(*state)
 
     def __call__(self, places: np.ndarray) -> np.ndarray:
@@ -36,7 +44,7 @@ class Order:
         for turn in np.unique(turns).tolist():
             inside = turns == turn
             samples[inside] = self._listed(turn)[offsets[inside]]
-        return samples
+        return samples if self.among is None else self.among[samples]
 
     def turn(self, place: int) -> int:
         """The window that a place is in, counted since the first epoch's beginning."""
@@ -48,7 +56,8 @@ class Order:
         epoch, first, last = self._bounds(turn)
         shards, ends = self._shards(epoch)
         begin, end = np.searchsorted(ends, (first, last - 1), side="right")
-        return shards[begin : end + 1]
+        found = shards[begin : end + 1]
+        return found[self.sizes[found] > 0]
 
     def _turns(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         epochs, places = np.divmod(places, self.samples)

@@ -1,6 +1,7 @@
 """Reads one data set of a stream: a damaged sample ends the run or is replaced, and shards that lie
 elsewhere are asked for ahead."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -71,14 +72,41 @@ class Taken(NamedTuple):
     troubles: dict[int, Trouble]
 
 
-class Part:
-    """One data set of a stream: place in its order -> picture and label."""
+class Ahead:
+    """What the parts of one data set are going to read, asked for together: a shelf forgets what it was
+    asked for before."""
 
-    def __init__(self, samples: Samples, order: Order, on_bad_sample: OnBadSample) -> None:
+    def __init__(self, samples: Samples) -> None:
+        self._samples = samples
+        self._soon: dict[Part, dict[int, None]] = {}
+        self._told: set[int] = set()
+
+    def comes_to(self, part: "Part", shards: Sequence[int]) -> None:
+        """A part is going to read these shards, in this order, and no longer those of before."""
+        self._soon.pop(part, None)
+        self._soon = {part: dict.fromkeys(shards), **self._soon}
+        upcoming = list(dict.fromkeys(itertools.chain(*self._soon.values())))
+        if set(upcoming) != self._told:
+            self._told = set(upcoming)
+            self._samples.shelf.ahead([self._samples.shards[number].file for number in upcoming])
+
+    def reads(self, part: "Part", shard: int) -> None:
+        """A part has come so far."""
+        self._soon[part].pop(shard, None)
+
+
+class Part:
+    """One data set of a stream, or those samples of it that the order is of: place in the order -> picture
+    and label."""
+
+    def __init__(
+        self, samples: Samples, order: Order, on_bad_sample: OnBadSample, ahead: Ahead | None = None
+    ) -> None:
+        """`ahead` is one for all parts of a data set; None: this is its only part."""
         self.samples, self.order, self._skip = samples, order, on_bad_sample == "skip"
         self._batched, self._sharded = isinstance(samples, Batched), isinstance(samples, Sharded)
+        self._ahead = ahead or Ahead(samples)
         self._turn: int | None = None
-        self._told: list[int] = []
 
     def read(self, places: np.ndarray, out: np.ndarray, note: Callable[[int], None]) -> Taken:
         """Puts the pictures of some places, int64 [n], in `out`, uint8 [n, channels, height, width].
@@ -94,12 +122,12 @@ class Part:
         self._tell_ahead(int(places[0]))
         positions = self.order(places)
         labels = self.samples.labels[positions]
-        note(self._shard(int(positions[0])))
+        self._note(int(positions[0]), note)
         if self._batched and self._read_at_once(positions, labels, out):
             return Taken(labels, {})
         troubles = {}
         for row, (place, position) in enumerate(zip(places.tolist(), positions.tolist(), strict=True)):
-            note(self._shard(position))
+            self._note(position, note)
             try:
                 out[row] = self._picture(position, labels[row])
             except DamagedSample as error:
@@ -108,6 +136,12 @@ class Part:
                 labels[row] = self._replace(place, out[row], note, str(error))
                 troubles[row] = Trouble(position, str(error))
         return Taken(labels, troubles)
+
+    def _note(self, position: int, note: Callable[[int], None]) -> None:
+        shard = self._shard(position)
+        note(shard)
+        if self._sharded:
+            self._ahead.reads(self, shard)
 
     def _shard(self, position: int) -> int:
         return int(np.searchsorted(self.samples.shard_starts, position, side="right")) - 1
@@ -129,7 +163,7 @@ class Part:
     def _replace(self, place: int, out: np.ndarray, note: Callable[[int], None], trouble: str) -> int:
         """Puts the picture of the next readable sample behind a place in `out`, and returns its label."""
         for position in self.order(np.arange(place + 1, place + MOST_IN_A_ROW)).tolist():
-            note(self._shard(position))
+            self._note(position, note)
             label = int(self.samples.labels[position])
             try:
                 out[:] = self._picture(position, label)
@@ -144,10 +178,7 @@ class Part:
             return
         self._turn = self.order.turn(place)
         soon = np.concatenate([self.order.shards(self._turn), self.order.shards(self._turn + 1)])
-        upcoming = list(dict.fromkeys(soon.tolist()))
-        if set(upcoming) != set(self._told):
-            self._told = upcoming
-            self.samples.shelf.ahead([self.samples.shards[number].file for number in upcoming])
+        self._ahead.comes_to(self, soon.tolist())
 
     def whereabouts(self, shard: int) -> str:
         """What a user calls a shard, or the data set where it is none of several."""

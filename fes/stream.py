@@ -2,7 +2,8 @@
 
 The data sets repeat without end, mixed by their weights: position p of the stream is a place in one set's
 order, and batch k holds the positions from k * batch on. No sample is dropped at an epoch's end, and nothing
-about the order depends on ranks or workers, so there is no loader state to save.
+about the order depends on ranks or workers, so there is no loader state to save. Where classes are to be
+balanced, each class of a data set takes the place of a set.
 """
 
 import contextlib
@@ -16,12 +17,13 @@ import numpy as np
 import torch
 
 from fes.ahead import Note, Stall, read_ahead
+from fes.balance import Group, groups_of
 from fes.batch import Batch
 from fes.draws import key, numpy_rng
 from fes.errors import InputError
 from fes.mix import Mix
 from fes.order import Order
-from fes.reading import OnBadSample, Part, Samples, Trouble
+from fes.reading import Ahead, OnBadSample, Part, Samples, Trouble
 
 _Skipped = tuple[int, Trouble]
 """The number of a data set, and one of its samples that was replaced."""
@@ -51,6 +53,8 @@ class Stream:
         rank: int = 0,
         ranks: int = 1,
         on_bad_sample: OnBadSample = "fail",
+        flips: bool = False,
+        class_balance: float = 0.0,
     ) -> None:
         """
         Args:
@@ -59,17 +63,26 @@ class Stream:
             batch: the global batch, a multiple of `ranks`.
             window: how many samples of a data set are shuffled among each other.
             on_bad_sample: what to do about a damaged sample: raise DamagedSample, or take the next sound
-                one of its data set's order.
+                one of its data set's order, and of its class where these are balanced.
+            flips: whether to mirror half of the pictures, left to right: a sample of a step, as itself and
+                as partner, by the toss of a coin that depends on its place in the global batch.
+            class_balance: 0 draws classes as often as the data have them, 1 all equally often; between,
+                with n samples, in proportion to n ** (1 - class_balance). A data set keeps its weight, and
+                its unlabelled samples their share. Every class is shuffled by itself, so that shards that
+                have to be fetched are up to eight times as many at a time.
 
         Raises:
-            InputError: the weights make no sense, or `ranks` does not divide `batch`.
+            InputError: the weights make no sense or are too small to balance classes, or `ranks` does not
+                divide `batch`.
         """
-        self.seed, self.batch, self.rank = seed, batch, rank
+        self.seed, self.batch, self.rank, self.flips = seed, batch, rank, flips
         self.share = share_of(batch, rank, ranks)
-        self.mix = Mix(seed, [1.0] * len(parts) if weights is None else weights)
+        groups = groups_of(parts, [1.0] * len(parts) if weights is None else weights, class_balance)
+        self.mix = Mix(seed, [group.places for group in groups])
+        self._sets, aheads = [group.number for group in groups], [Ahead(samples) for samples in parts]
         self.parts = [
-            Part(samples, Order(_seed_of(seed, number), samples.shard_starts, window), on_bad_sample)
-            for number, samples in enumerate(parts)
+            Part(parts[at], _order(group, parts[at], seed, window), on_bad_sample, aheads[at])
+            for at, group in zip(self._sets, groups, strict=True)
         ]
         if len({(each.channels, each.resolution) for each in parts}) != 1:
             raise ValueError("the pictures of the parts are not of one shape")
@@ -133,6 +146,9 @@ class Stream:
         rows = np.empty(self.batch, np.int64)
         rows[needed] = np.arange(len(needed))
         labels, troubles = self._read_parts(parts[needed], places[needed], room, note)
+        if self.flips:
+            mirrored = np.flatnonzero(numpy_rng(self.seed, "flip", step).random(self.batch)[needed] < 0.5)
+            room[mirrored] = room[mirrored, ..., ::-1]
         own_troubles = [troubles[row] for row in rows[own].tolist() if row in troubles] if troubles else []
         return _Found(labels, rows[own], rows[partners], own_troubles)
 
@@ -147,7 +163,8 @@ class Stream:
                 inside = slice(begin, end)
                 taken = self.parts[number].read(places[inside], room[inside], partial(note, number))
                 labels[inside] = taken.labels
-                troubles |= {begin + row: (number, trouble) for row, trouble in taken.troubles.items()}
+                of = self._sets[number]
+                troubles |= {begin + row: (of, trouble) for row, trouble in taken.troubles.items()}
         return labels, troubles
 
     def _batch(self, room: np.ndarray, found: "_Found", pinned: bool) -> Batch:
@@ -193,9 +210,15 @@ def share_of(batch: int, rank: int, ranks: int) -> slice:
     return slice(rank * size, (rank + 1) * size)
 
 
-def _seed_of(seed: int, part: int) -> int:
-    """The seed of a data set's order; that of the first is the stream's own, as where there is but one."""
-    return key(seed, "part", part) if part else seed
+def _order(group: Group, samples: Samples, seed: int, window: int) -> Order:
+    """The order of a group. The window of a class is as large a part of it as the data set's is of that, so
+    that no more shards are needed for it at a time."""
+    if group.positions is None:
+        # That of the first data set has the stream's own seed, as where there is but one.
+        return Order(key(seed, "part", group.number) if group.number else seed, samples.shard_starts, window)
+    own_seed = key(seed, "part", group.number, "class", group.label)
+    own_window = max(1, round(window * len(group.positions) / samples.samples))
+    return Order(own_seed, samples.shard_starts, own_window, group.positions)
 
 
 def _chosen(values: np.ndarray, rows: np.ndarray, dtype: torch.dtype, pinned: bool) -> torch.Tensor:

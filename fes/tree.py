@@ -71,7 +71,7 @@ def _convert(hint: typing.Any, value: object, where: str) -> object:
     # yaml 1.1 reads 2e-4 as text: only 2.0e-4 is a number to it.
     accepted = {Path: str, float: (int, float, str)}.get(wanted, wanted)
     try:
-        if isinstance(value, accepted) and not isinstance(value, bool):
+        if isinstance(value, accepted) and isinstance(value, bool) == (wanted is bool):
             return wanted(value)
     except (ValueError, OverflowError):
         pass
