@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from fes.config import Config
 
+MEASURE_EVERY = 16
+"""Updates of the autoencoder from one measurement of pulls to the next: it costs about as much as one."""
+
 
 @dataclass(frozen=True)
 class Clock:
@@ -38,6 +41,14 @@ class Clock:
     def finished(self, step: int) -> bool:
         """Whether the run's length was reached before `step`."""
         return self.kimg(step) >= self.total_kimg
+
+    def measures(self, step: int) -> bool:
+        """Whether pulls are measured at this step: at each 16th update of the autoencoder."""
+        return self.is_autoencoder_turn(step) and (step // self.cycle) % MEASURE_EVERY == 0
+
+    def looks_at_held_out(self, step: int) -> bool:
+        """Whether held-out pictures are scored at this turn of the critics: the first of each 16 cycles."""
+        return step % (MEASURE_EVERY * self.cycle) == 0
 
     @property
     def cycle(self) -> int:

@@ -5,18 +5,15 @@ the metadata of the weights. What the hardware decides (processes, precision, ba
 it belongs to the launcher and its profile.
 """
 
-import difflib
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
-from operator import attrgetter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from fes.errors import InputError
-
-BASES = 48, 64
-"""The networks can be built for pictures of these many pixels a side, doubled any number of times."""
+Adversary = Literal["wgan-gp", "wgan-gp-one-sided", "r1-non-saturating", "r1-relativistic"]
+"""Loss and penalty of the image critic."""
+Stage = Literal["autoencoder", "gan", "joint"]
+"""Which terms a step trains: encoder and generator against the latent critic, the generator against the image
+critic with codes from the prior, or everything."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +33,9 @@ class ModelConfig:
     """Feature maps are never fewer than this, however fine the resolution."""
     latent_critic_features: int = 256
     """Width of the two hidden layers of the latent critic."""
+    skip: Literal["none", "features", "residual", "mask"] = "none"
+    """What reaches the generator besides z: nothing, as in the original; the encoder's feature maps; or these
+    and the source, which is then changed (residual) or partly drawn over (mask)."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,24 @@ class LossConfig:
     latent_weight: float = 0.2
     """Pull of the codes towards the prior. It acts on z, where the other terms arrive with norms of a
     few hundredths: a weight of 1 drowns them, and with 0.05 the codes stay far from the prior for long."""
+    expression_weight: float = 0.0
+    """Pull towards pictures whose expression the image critic's head reads as asked (AC-GAN). The head learns
+    to read on real pictures; at 0 there is none."""
+    cycle_weight: float = 0.0
+    """Pull towards changed faces that, changed back, are the source again."""
+    consistency_weight: float = 0.0
+    """Pull towards changed faces with the code of their source."""
+    feature_weight: float = 0.0
+    """Pull towards reconstructions that look like the source to the image critic: distance of its feature
+    maps."""
+    adversary: Adversary = "wgan-gp"
+    """Loss and penalty of the image critic: Wasserstein with a gradient penalty, two-sided or one-sided, or
+    the logistic loss of scores or of pairs of them (relativistic), with R1."""
     penalty_weight: float = 10.0
-    """Lambda of the gradient penalty of both critics (Gulrajani et al., 2017, use 10)."""
+    """Lambda of the gradient penalty of both critics (Gulrajani et al., 2017, use 10); with R1 its gamma."""
+    balance: bool = False
+    """Weights that set themselves: each term is rescaled so that its pull has the norm that its weight says,
+    by a smoothed measurement and by 10 at most. Pulls are measured and told in any case."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +90,63 @@ class OptimiserConfig:
     """Decay of the mean of the squared gradients."""
     max_gradient_norm: float | None = None
     """A player's gradients, as one vector, are shortened to this length. None: left as they are."""
+
+
+@dataclass(frozen=True)
+class AutoencoderStage:
+    """The first stage: encoder and generator alone, against the latent critic. Rates and weights that are
+    None are the run's own."""
+
+    kimg: float = 0.0
+    """Length of the stage; 0: there is none."""
+    reconstruction_weight: float | None = None
+    """In place of the loss's."""
+    latent_weight: float | None = None
+    """In place of the loss's."""
+    critic_rate: float | None = None
+    """In place of the optimiser's."""
+    autoencoder_rate: float | None = None
+    """In place of the optimiser's."""
+
+
+@dataclass(frozen=True)
+class GanStage:
+    """The second stage: the generator alone, with codes from the prior, against the image critic."""
+
+    kimg: float = 0.0
+    """Length of the stage; 0: there is none."""
+    image_weight: float | None = None
+    """In place of the loss's."""
+    expression_weight: float | None = None
+    """In place of the loss's."""
+    critic_rate: float | None = None
+    """In place of the optimiser's."""
+    autoencoder_rate: float | None = None
+    """In place of the optimiser's."""
+
+
+@dataclass(frozen=True)
+class StagesConfig:
+    """Training each part on its own before all of them together, which is the rest of the run. Every stage
+    begins with the weights of the one before and with optimisers that know nothing."""
+
+    autoencoder: AutoencoderStage = field(default_factory=AutoencoderStage)
+    gan: GanStage = field(default_factory=GanStage)
+
+
+@dataclass(frozen=True)
+class StartConfig:
+    """Networks to begin with, instead of random ones: each a .safetensors file that holds it, or the folder
+    of a run: its newest snapshot, or for the critics its newest state."""
+
+    encoder: Path | None = None
+    """A file with an encoder, or a run, whose newest snapshot has one. None: random weights."""
+    generator: Path | None = None
+    """A file with a generator, or a run, whose newest snapshot has one. None: random weights."""
+    latent_critic: Path | None = None
+    """A file with a latent critic, or a run, whose newest state has one. None: random weights."""
+    image_critic: Path | None = None
+    """A file with an image critic, or a run, whose newest state has one. None: random weights."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +173,23 @@ class StreamConfig:
 
 
 @dataclass(frozen=True)
+class AugmentConfig:
+    """Making more of few pictures."""
+
+    flips: bool = False
+    """Mirror half of the pictures, left to right."""
+    class_balance: float = 0.0
+    """How evenly classes are drawn, from 0 (as often as the data have them) to 1 (all equally often);
+    between, a class of n samples in proportion to n ** (1 - balance). Unlabelled ones keep their share."""
+    strength: float = 0.0
+    """Chance, from 0 to 1, of each random change (brightness, saturation, contrast, shift, a hole) to what
+    the image critic sees, real and synthesised alike. With `adapt_kimg` the strength to begin with."""
+    adapt_kimg: float | None = None
+    """The strength follows how far the image critic knows its training pictures by heart, and goes from 0 to
+    1 in so many kimg at the fastest (Karras et al., 2020, use 500). None: it stays as it is."""
+
+
+@dataclass(frozen=True)
 class ClockConfig:
     """What happens when, in kimg: thousands of real pictures drawn, each batch counted once. Nothing here
     changes what a step learns."""
@@ -112,6 +202,23 @@ class ClockConfig:
     """Between two snapshots (the averaged weights in one file, with a grid of pictures)."""
     state_kimg: float = 50.0
     """Between two states (everything that is needed to go on; the last two are kept)."""
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Measuring each snapshot on held-out faces; best.safetensors is the one with the highest score. Nothing
+    here changes what a step learns."""
+
+    judge: Path | None = None
+    """A judge made by 'fes judge train'. None: snapshots are not measured."""
+    second_judge: Path | None = None
+    """Another judge, better of another kind and seed: what fools the first shows by it."""
+    data: Path | None = None
+    """Folder of shards whose held-out faces are drawn, those of valid first. None: the run's own data."""
+    faces: int = 200
+    """Most faces to draw, each with all seven expressions."""
+    seconds: float = 60.0
+    """Seconds for each snapshot, after which no more faces are begun. All ranks wait as long."""
 
 
 @dataclass(frozen=True)
@@ -138,106 +245,9 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    stages: StagesConfig = field(default_factory=StagesConfig)
+    start: StartConfig = field(default_factory=StartConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
     stream: StreamConfig = field(default_factory=StreamConfig)
     clock: ClockConfig = field(default_factory=ClockConfig)
-
-
-def changeable() -> list[str]:
-    """Settings, as `loss.image_weight`, that a run may change on purpose when it goes on.
-
-    Those of the loss, of the optimiser and of the average. Of the others, some decide which samples and draws
-    a step sees, or what the networks look like: with those changed it is another run.
-    """
-    sections = {"loss": LossConfig, "optimiser": OptimiserConfig}
-    names = [f"{name}.{each.name}" for name, kind in sections.items() for each in fields(kind)]
-    return [*names, "ema_halflife_kimg"]
-
-
-def check_changes(names: Sequence[str]) -> None:
-    """Raises `InputError` for a setting, as `loss.image_weight`, that is none of the changeable ones."""
-    for name in names:
-        if name not in changeable():
-            raise InputError(
-                f"--allow-change {_spelt(name)}: no setting of this name may change; {_meant(name)}"
-            )
-
-
-def changes_told() -> str:
-    """What may be named after `--allow-change`, for people."""
-    return f"these may: {', '.join(map(_spelt, changeable()))}"
-
-
-def _meant(name: str) -> str:
-    """The changeable setting whose last part is like that of the name, or all."""
-    by_part = {each.rpartition(".")[2]: each for each in changeable()}
-    near = difflib.get_close_matches(name.rpartition(".")[2], by_part, n=1, cutoff=0.7)
-    return f"did you mean '{_spelt(by_part[near[0]])}'?" if near else changes_told()
-
-
-_LEAST = {
-    "batch": 1,
-    "critic_steps": 1,
-    "grid_faces": 1,
-    "model.latent_dim": 1,
-    "model.min_features": 1,
-    "model.latent_critic_features": 1,
-    "shuffle_window": 1,
-    "stream.workers": 0,
-    "stream.most_bad_samples": 0,
-}
-"""What settings have to be at least."""
-_SECTIONS_OF_NUMBERS = ("loss", "optimiser", "clock")
-_NUMBERS = ("ema_halflife_kimg", "stream.patience", "stream.shards_gb")
-
-
-def check(config: Config) -> Config:
-    """The config itself, if its values make sense.
-
-    Raises:
-        InputError: naming the flag, the value it has and the values it may have.
-    """
-    for name, least in {**_LEAST, "model.max_features": config.model.min_features}.items():
-        value = attrgetter(name)(config)
-        if value < least:
-            raise InputError(f"{_flag(name)} is {value}: it must be at least {least}")
-    numbers = [f"{each}.{key}" for each in _SECTIONS_OF_NUMBERS for key in vars(getattr(config, each))]
-    for name in (*numbers, *_NUMBERS):
-        _check_number(_flag(name), attrgetter(name)(config))
-    check_shape(config.model.resolution, config.model.channels, "--model.")
-    return config
-
-
-def _flag(name: str) -> str:
-    return f"--{_spelt(name)}"
-
-
-def _spelt(name: str) -> str:
-    """A setting's name as its flag spells it."""
-    return name.replace("_", "-")
-
-
-def _check_number(flag: str, value: float | None) -> None:
-    if value is None:
-        return
-    positive = flag.endswith(("-kimg", "-rate", "-gb", "-norm", ".patience"))
-    if not math.isfinite(value) or value < 0 or (positive and value == 0):
-        wanted = "a positive number" if positive else "a number that is not negative"
-        raise InputError(f"{flag} is {value}: it must be {wanted}")
-    if "beta" in flag and value >= 1:
-        raise InputError(f"{flag} is {value}: it must be below 1")
-
-
-def check_shape(resolution: int | None, channels: int | None, prefix: str = "--") -> None:
-    """Raises `InputError` for pictures that no network reads; `prefix` begins the flags that it names."""
-    if channels not in (None, 1, 3):
-        raise InputError(f"{prefix}channels is {channels}: it must be 1 (grey) or 3 (RGB)")
-    if resolution is not None and not is_resolution(resolution):
-        raise InputError(
-            f"{prefix}resolution is {resolution}: it must be 48 or 64 times a power of two "
-            "(48, 64, 96, 128, 192, 256, ...)"
-        )
-
-
-def is_resolution(value: int) -> bool:
-    """Whether the networks can be built for pictures of this many pixels a side."""
-    return any(value >= base and value % base == 0 and (value // base).bit_count() == 1 for base in BASES)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)

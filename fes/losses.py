@@ -4,10 +4,13 @@ Every term is a plain mean over samples, so that the mean over ranks of equal sh
 whole batch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+
+from fes.config import Adversary
 
 
 def reconstruction_error(x_recon: Tensor, x_real: Tensor) -> Tensor:
@@ -19,9 +22,54 @@ def reconstruction_error(x_recon: Tensor, x_real: Tensor) -> Tensor:
     return difference.abs().sum(1).mean() / difference.shape[1] ** 0.5
 
 
+def code_error(z: Tensor, z_wanted: Tensor) -> Tensor:
+    """Distance of two batches of codes [batch, latent_dim], of which only the first is pulled: mean of
+    |difference|_1 / sqrt(latent_dim)."""
+    return reconstruction_error(z, z_wanted.detach())
+
+
+def feature_error(maps: Sequence[Tensor], maps_wanted: Sequence[Tensor]) -> Tensor:
+    """Distance in a critic's features, lists of [batch, features, height, width]: the mean over layers of
+    the mean |difference|. As the perceptual distance of Johnson et al. (2016), in the critic's own eyes."""
+    distances = [(a - b.detach()).abs().mean() for a, b in zip(maps, maps_wanted, strict=True)]
+    return torch.stack(distances).mean()
+
+
+def expression_error(logits: Tensor, label: Tensor) -> Tensor:
+    """Cross entropy of logits [batch, classes] against labels [batch], in nats: 0 where unlabelled (-1), and
+    summed over the others and divided by the size of the batch, so that equal shares of it average."""
+    return functional.cross_entropy(logits, label, ignore_index=-1, reduction="sum") / len(label)
+
+
 def wasserstein_gap(score_real: Tensor, score_synthesised: Tensor) -> Tensor:
     """What a Wasserstein critic maximises (Arjovsky et al., 2017): the mean scores' difference."""
     return score_real.mean() - score_synthesised.mean()
+
+
+def critic_error(adversary: Adversary, score_real: Tensor, score_synthesised: Tensor) -> Tensor:
+    """What a critic minimises besides its penalty, given scores [batch] of both.
+
+    Wasserstein (Arjovsky et al., 2017), the logistic loss (Goodfellow et al., 2014), or that of the
+    differences of pairs (Jolicoeur-Martineau, 2019; Huang et al., 2024, eq. 2).
+    """
+    match adversary:
+        case "r1-non-saturating":
+            return functional.softplus(-score_real).mean() + functional.softplus(score_synthesised).mean()
+        case "r1-relativistic":
+            return functional.softplus(score_synthesised - score_real).mean()
+        case _:
+            return -wasserstein_gap(score_real, score_synthesised)
+
+
+def synthesis_error(adversary: Adversary, score_synthesised: Tensor, score_real: Tensor) -> Tensor:
+    """What the critic's adversary minimises, given scores [batch]; the real ones count if relativistic."""
+    match adversary:
+        case "r1-non-saturating":
+            return functional.softplus(-score_synthesised).mean()
+        case "r1-relativistic":
+            return functional.softplus(score_real.detach() - score_synthesised).mean()
+        case _:
+            return -score_synthesised.mean()
 
 
 def gradient_norm(critic: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
@@ -41,6 +89,29 @@ def interpolate(real: Tensor, synthesised: Tensor, epsilon: Tensor) -> Tensor:
     return torch.lerp(synthesised, real, epsilon)
 
 
+def penalised_at(adversary: Adversary, real: Tensor, synthesised: Tensor, epsilon: Tensor) -> Tensor:
+    """Where the critic's slope is bounded: between pairs, or at the real ones (Mescheder et al., 2018)."""
+    if adversary.startswith("r1"):
+        return real
+    return interpolate(real, synthesised, epsilon)
+
+
+def penalty(adversary: Adversary, norm: Tensor) -> Tensor:
+    """The penalty of gradient norms [batch] at those places, before its weight."""
+    match adversary:
+        case "wgan-gp":
+            return two_sided_penalty(norm)
+        case "wgan-gp-one-sided":
+            return one_sided_penalty(norm)
+        case _:
+            return norm.square().mean() / 2  # with the weight gamma, as Mescheder et al. write it
+
+
 def two_sided_penalty(norm: Tensor) -> Tensor:
     """The mean squared distance of gradient norms [batch] from 1 (Gulrajani et al., 2017, eq. 3)."""
     return (norm - 1.0).square().mean()
+
+
+def one_sided_penalty(norm: Tensor) -> Tensor:
+    """The same for norms above 1 alone (Petzka et al., 2018, eq. 8): a critic may be flatter."""
+    return (norm - 1.0).clamp_min(0.0).square().mean()

@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import torch
@@ -37,9 +38,13 @@ class Meters:
 
         Besides the measurements: `time/seconds` that passed, `time/data_wait` as a share of them.
         """
-        means: dict[str, float] = {}
+        totals: dict[str, float] = {}
+        counts: Counter[str] = Counter()
         for names, (total, count) in self._sums.items():
-            means |= dict(zip(names, mean_over_ranks(total / count).tolist(), strict=True))
+            for name, mean in zip(names, mean_over_ranks(total / count).tolist(), strict=True):
+                totals[name] = totals.get(name, 0.0) + mean * count
+                counts[name] += count
+        means = {name: total / counts[name] for name, total in totals.items()}
         now = time.perf_counter()
         seconds = now - self._since
         means |= {"time/seconds": seconds, "time/data_wait": self._waited / max(seconds, 1e-9)}

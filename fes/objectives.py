@@ -11,23 +11,29 @@ penalty, which bounds only the slope in the picture, could not stop it.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from fes.batch import Batch
-from fes.config import Config, LossConfig
+from fes.config import Adversary, Config, LossConfig, Stage
+from fes.dials import Dials
 from fes.draws import Noise
 from fes.losses import (
+    code_error,
+    critic_error,
+    expression_error,
+    feature_error,
     gradient_norm,
-    interpolate,
+    penalised_at,
+    penalty,
     reconstruction_error,
-    two_sided_penalty,
+    synthesis_error,
     wasserstein_gap,
 )
-from fes.networks import Networks
+from fes.networks import Code, Networks
 from fes.pictures import to_float
 
 Measurements = dict[str, Tensor]
@@ -47,84 +53,193 @@ def frozen(*networks: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-class CriticObjective(nn.Module):
-    """Both critics: tell real pictures and prior codes from what the autoencoder makes."""
+@torch.no_grad()
+def held_out_score(networks: Networks, dials: Dials, batch: Batch, noise: Noise) -> Tensor:
+    """The image critic's mean score, a scalar, of pictures that it is never trained on, augmented alike."""
+    x = dials.augmented(to_float(batch.image, noise.z_prior.dtype), noise)
+    return networks.image_critic(x, batch.label).score.mean()
 
-    def __init__(self, networks: Networks, weights: LossConfig) -> None:
+
+class Term(NamedTuple):
+    """A term of the autoencoder's loss."""
+
+    weight: float
+    value: Tensor
+    """A scalar: a mean over samples."""
+    at: Tensor
+    """[batch, ...]: where its pull is measured, a picture or a code."""
+
+    def pull(self) -> Tensor:
+        """The mean norm of its gradient per sample, a scalar: 1 for a critic that obeys its penalty."""
+        (gradient,) = torch.autograd.grad(self.value, self.at, retain_graph=True)
+        return torch.linalg.vector_norm(gradient.flatten(1), dim=1).sum()
+
+
+class CriticObjective(nn.Module):
+    """The critics of a stage: tell real pictures and prior codes from what the autoencoder makes."""
+
+    def __init__(
+        self, networks: Networks, weights: LossConfig, dials: Dials | None = None, stage: Stage = "joint"
+    ) -> None:
         super().__init__()
-        self.latent_critic, self.image_critic = networks.latent_critic, networks.image_critic
-        self._others = (networks.encoder, networks.generator)
-        self.weights = weights
+        self.latent_critic = networks.latent_critic if stage != "gan" else None
+        self.image_critic = networks.image_critic if stage != "autoencoder" else None
+        self._others = (networks.encoder, networks.generator, dials or Dials(weights))
+        self.stage, self.weights = stage, weights
 
     def forward(self, batch: Batch, noise: Noise) -> tuple[Tensor, Measurements]:
         """The loss, a scalar, and the measurements, for a rank's share of a batch."""
-        encoder, generator = self._others
+        z_posterior, x_swap = self._made(batch, noise)
+        losses, told = [], {}
+        if self.image_critic is not None:
+            loss, measured = self._image_loss(batch, noise, x_swap)
+            losses.append(loss)
+            told |= measured
+        if self.latent_critic is not None:
+            made = noise.z_prior, z_posterior
+            loss, measured = self._duel("latent", self.latent_critic, *made, noise.latent_epsilon, "wgan-gp")
+            losses.append(loss)
+            told |= measured
+        total = torch.stack(losses).sum()
+        return total, {"critic/loss": total.detach(), **told}
+
+    @torch.no_grad()
+    def _made(self, batch: Batch, noise: Noise) -> tuple[Tensor, Tensor]:
+        """What the autoencoder makes: z_posterior and, but in its own stage, x_swap."""
+        encoder, generator, _ = self._others
         dtype = noise.z_prior.dtype
-        with torch.no_grad():
-            z_posterior = encoder(to_float(batch.partner_image, dtype)).to(dtype)
-            x_swap = generator(z_posterior, batch.label).to(dtype)
-        x_real = to_float(batch.image, dtype)
+        prior = self.stage == "gan"
+        code = Code(noise.z_prior) if prior else encoder(to_float(batch.partner_image, dtype))
+        drawn = code.z if self.image_critic is None else generator(code, batch.label)
+        return code.z.to(dtype), drawn.to(dtype)
 
+    def _image_loss(self, batch: Batch, noise: Noise, x_swap: Tensor) -> tuple[Tensor, Measurements]:
+        dials = self._others[-1]
+        x_real = dials.augmented(to_float(batch.image, x_swap.dtype), noise)
+        x_swap = dials.augmented(x_swap, noise)
+        adversary = self.weights.adversary
+
+        def critic(x: Tensor) -> Tensor:
+            return self.image_critic(x, batch.label.repeat(len(x) // len(batch.label))).score
+
+        loss, told = self._duel("image", critic, x_real, x_swap, noise.image_epsilon, adversary)
+        if not self.weights.expression_weight:
+            return loss, told
+        logits = self.image_critic.head(x_real).to(x_real.dtype)
+        expression = expression_error(logits, batch.label)
+        right = (logits.argmax(1) == batch.label).to(x_real.dtype).mean()
+        told |= {"critic/expression": expression.detach(), "critic/expression_accuracy": right}
+        return loss + expression, told
+
+    def _duel(
+        self,
+        name: str,
+        critic: Callable[[Tensor], Tensor],
+        real: Tensor,
+        synthesised: Tensor,
+        epsilon: Tensor,
+        adversary: Adversary,
+    ) -> tuple[Tensor, Measurements]:
+        """The loss of one critic with its penalty."""
         # Under autocast scores come in half precision, which must not reach the means.
-        score = self.image_critic(torch.cat([x_real, x_swap]), batch.label.repeat(2)).to(dtype)
-        image_gap = wasserstein_gap(*score.chunk(2))
-        image_norm = gradient_norm(
-            lambda x: self.image_critic(x, batch.label), interpolate(x_real, x_swap, noise.image_epsilon)
-        )
-        score = self.latent_critic(torch.cat([noise.z_prior, z_posterior])).to(dtype)
-        latent_gap = wasserstein_gap(*score.chunk(2))
-        latent_norm = gradient_norm(
-            self.latent_critic, interpolate(noise.z_prior, z_posterior, noise.latent_epsilon)
-        )
-
-        penalty = two_sided_penalty(image_norm) + two_sided_penalty(latent_norm)
-        loss = self.weights.penalty_weight * penalty - image_gap - latent_gap
+        scores = critic(torch.cat([real, synthesised])).to(real.dtype).chunk(2)
+        norm = gradient_norm(critic, penalised_at(adversary, real, synthesised, epsilon))
+        bound = penalty(adversary, norm)
+        loss = critic_error(adversary, *scores) + self.weights.penalty_weight * bound
         return loss, {
-            "critic/loss": loss.detach(),
-            "critic/image_gap": image_gap.detach(),
-            "critic/image_gradient_norm": image_norm.detach().mean(),
-            "critic/image_penalty": two_sided_penalty(image_norm.detach()),
-            "critic/latent_gap": latent_gap.detach(),
-            "critic/latent_gradient_norm": latent_norm.detach().mean(),
-            "critic/latent_penalty": two_sided_penalty(latent_norm.detach()),
+            f"critic/{name}_score": scores[0].detach().mean(),
+            f"critic/{name}_gap": wasserstein_gap(*scores).detach(),
+            f"critic/{name}_gradient_norm": norm.detach().mean(),
+            f"critic/{name}_penalty": bound.detach(),
         }
 
 
 class AutoencoderObjective(nn.Module):
     """Encoder and generator: keep the person, look real in the asked class, keep codes to the prior."""
 
-    def __init__(self, networks: Networks, weights: LossConfig) -> None:
+    def __init__(
+        self, networks: Networks, weights: LossConfig, dials: Dials | None = None, stage: Stage = "joint"
+    ) -> None:
         super().__init__()
-        self.encoder, self.generator = networks.encoder, networks.generator
-        self._others = (networks.latent_critic, networks.image_critic)
-        self.weights = weights
+        self.encoder = networks.encoder if stage != "gan" else None
+        self.generator = networks.generator
+        self._others = (networks.latent_critic, networks.image_critic, dials or Dials(weights))
+        self.stage, self.weights = stage, weights
 
-    def forward(self, batch: Batch, noise: Noise) -> tuple[Tensor, Measurements]:
-        """The loss, a scalar, and the measurements, for a rank's share of a batch."""
-        latent_critic, image_critic = self._others
-        dtype = noise.z_prior.dtype
-        x_real = to_float(batch.image, dtype)
-        label_target = batch.partner_label
-        z_posterior = self.encoder(x_real)
-        x_both = self.generator(z_posterior.repeat(2, 1), torch.cat([batch.label, label_target]))
-        x_recon, x_swap = x_both.chunk(2)
+    def forward(self, batch: Batch, noise: Noise, measure: bool = False) -> tuple[Tensor, Measurements]:
+        """The loss, a scalar, and the measurements, for a rank's share of a batch.
 
-        reconstruction = reconstruction_error(x_recon, x_real)
+        Args:
+            measure: also tell how strongly each term pulls, as `pull/...`: the mean norm of its gradient per
+                sample at the picture (of the latent term: at z), before its weight.
+        """
+        latent_critic, image_critic, dials = self._others
+        x_real = to_float(batch.image, noise.z_prior.dtype)
         with frozen(latent_critic, image_critic):
-            image_score = image_critic(x_swap, label_target).to(dtype).mean()
-            latent_score = latent_critic(z_posterior).to(dtype).mean()
-        loss = (
-            self.weights.reconstruction_weight * reconstruction
-            - self.weights.image_weight * image_score
-            - self.weights.latent_weight * latent_score
-        )
-        return loss, {
-            "autoencoder/loss": loss.detach(),
-            "autoencoder/reconstruction": reconstruction.detach(),
-            "autoencoder/reconstruction_l1": (x_recon.detach() - x_real).abs().mean() / 2,
-            "autoencoder/image_score": image_score.detach(),
-            "autoencoder/latent_score": latent_score.detach(),
+            terms, told = self._terms(x_real, batch, noise)
+        loss = sum(term.weight * dials.scale(name) * term.value for name, term in terms.items())
+        told |= {f"autoencoder/{name}": term.value.detach() for name, term in terms.items()}
+        if measure:
+            told |= {f"pull/{name}": term.pull() for name, term in terms.items()}
+        return loss, {"autoencoder/loss": loss.detach(), **told}
+
+    def _terms(self, x_real: Tensor, batch: Batch, noise: Noise) -> tuple[dict[str, Term], Measurements]:
+        if self.stage == "gan":
+            x_swap = self.generator(Code(noise.z_prior), batch.partner_label)
+            return self._asked(x_swap, batch, noise)
+        code = self.encoder(x_real)
+        if self.stage == "autoencoder":
+            return self._kept(code, self.generator(code, batch.label), x_real)
+        labels = torch.cat([batch.label, batch.partner_label])
+        x_recon, x_swap = self.generator(code.repeat(2), labels).chunk(2)
+        kept, told = self._kept(code, x_recon, x_real)
+        asked, more = self._asked(x_swap, batch, noise)
+        return kept | asked | self._returned(code, x_swap, x_real, batch), told | more
+
+    def _kept(self, code: Code, x_recon: Tensor, x_real: Tensor) -> tuple[dict[str, Term], Measurements]:
+        """What keeps the person, and the codes near the prior."""
+        latent_critic, image_critic, _ = self._others
+        weights = self.weights
+        latent_score = latent_critic(code.z).to(x_real.dtype)
+        reconstruction = reconstruction_error(x_recon, x_real)
+        terms = {
+            "reconstruction": Term(weights.reconstruction_weight, reconstruction, x_recon),
+            "latent": Term(weights.latent_weight, -latent_score.mean(), code.z),
         }
+        if weights.feature_weight and self.stage == "joint":
+            distance = feature_error(image_critic.features(x_recon), image_critic.features(x_real))
+            terms["feature"] = Term(weights.feature_weight, distance, x_recon)
+        return terms, {"autoencoder/reconstruction_l1": (x_recon.detach() - x_real).abs().mean() / 2}
+
+    def _asked(self, x_swap: Tensor, batch: Batch, noise: Noise) -> tuple[dict[str, Term], Measurements]:
+        """What makes the pictures real ones of the asked class, which is the partners'."""
+        _, image_critic, dials = self._others
+        label, dtype, weights = batch.partner_label, noise.z_prior.dtype, self.weights
+        x_shown = dials.augmented(x_swap, noise)
+        score = image_critic(x_shown, label).score.to(dtype)
+        score_real = None
+        if weights.adversary == "r1-relativistic":
+            x_partner = dials.augmented(to_float(batch.partner_image, dtype), noise)
+            score_real = image_critic(x_partner, label).score.to(dtype)
+        error = synthesis_error(weights.adversary, score, score_real)
+        terms = {"image": Term(weights.image_weight, error, x_swap)}
+        if not weights.expression_weight:
+            return terms, {}
+        logits = image_critic.head(x_shown).to(dtype)
+        terms["expression"] = Term(weights.expression_weight, expression_error(logits, label), x_swap)
+        return terms, {"autoencoder/expression_accuracy": (logits.argmax(1) == label).to(dtype).mean()}
+
+    def _returned(self, code: Code, x_swap: Tensor, x_real: Tensor, batch: Batch) -> dict[str, Term]:
+        """What a changed face should still be: the same person, who changed back is the source."""
+        weights, terms = self.weights, {}
+        if weights.cycle_weight or weights.consistency_weight:
+            again = self.encoder(x_swap)
+        if weights.cycle_weight:
+            error = reconstruction_error(self.generator(again, batch.label), x_real)
+            terms["cycle"] = Term(weights.cycle_weight, error, x_swap)
+        if weights.consistency_weight:
+            terms["consistency"] = Term(weights.consistency_weight, code_error(again.z, code.z), x_swap)
+        return terms
 
 
 class BarePlayer(NamedTuple):
@@ -135,14 +250,23 @@ class BarePlayer(NamedTuple):
     """Of all parameters of the objective."""
 
 
-def bare_players(config: Config, networks: Networks) -> dict[str, BarePlayer]:
-    """The two players of a run, critics first, each with its own rate."""
+def bare_players(
+    config: Config, networks: Networks, dials: Dials | None = None, stage: Stage = "joint"
+) -> dict[str, BarePlayer]:
+    """The two players of a stage, critics first, each with its own rate."""
     adam = config.optimiser
+    dials = dials or Dials(config.loss, config.augment, next(networks.parameters()).device)
+    # What no term of the stage reaches is not trained, and ranks do not wait for its gradients.
+    networks.generator.joins.requires_grad_(stage != "gan")
+    networks.image_critic.head.requires_grad_(config.loss.expression_weight > 0)
 
     def player(objective: nn.Module, rate: float) -> BarePlayer:
-        return BarePlayer(objective, torch.optim.Adam(objective.parameters(), rate, (adam.beta1, adam.beta2)))
+        learning = [parameter for parameter in objective.parameters() if parameter.requires_grad]
+        return BarePlayer(objective, torch.optim.Adam(learning, rate, (adam.beta1, adam.beta2)))
 
     return {
-        "critics": player(CriticObjective(networks, config.loss), adam.critic_rate),
-        "autoencoder": player(AutoencoderObjective(networks, config.loss), adam.autoencoder_rate),
+        "critics": player(CriticObjective(networks, config.loss, dials, stage), adam.critic_rate),
+        "autoencoder": player(
+            AutoencoderObjective(networks, config.loss, dials, stage), adam.autoencoder_rate
+        ),
     }

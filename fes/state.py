@@ -21,16 +21,17 @@ import torch
 from safetensors.torch import load, save
 from torch import nn
 
-from fes.config import Config, changeable
+from fes.config import Config
 from fes.errors import InputError
 from fes.files import write_folder
 from fes.tree import Tree, flat, to_tree
+from fes.validity import changeable
 
-FORMAT = "fes-state-2"
+FORMAT = "fes-state-3"
 SUMS = "SHA256SUMS"
 FILES = "networks.safetensors", "average.safetensors", "players.pt", "state.json"
 KEEP = 2
-FREE = ("data", "run", "stream", "clock", "grid_faces")
+FREE = ("data", "run", "stream", "clock", "evaluation", "grid_faces")
 """Settings that a run may change when it goes on: they do not touch the numbers. The data themselves are
 compared by their fingerprint. One of them does touch the numbers, `stream.on_bad_sample`: a run that ended
 at a damaged sample has to be able to go on without it."""
@@ -64,6 +65,11 @@ class Found:
     """Each file of it."""
     damaged: tuple[str, ...] = ()
     """A sentence on each newer one that is damaged."""
+
+    @property
+    def step(self) -> int:
+        """The step that is next."""
+        return int(json.loads(self.contents["state.json"])["step"])
 
 
 @dataclass(frozen=True)
@@ -170,7 +176,7 @@ def restore(
         player.load_state_dict(kept[name])
     parts.networks.load_state_dict(load(found.contents["networks.safetensors"]))
     parts.average.load_state_dict(load(found.contents["average.safetensors"]))
-    return Restored(int(about["step"]), changes)
+    return Restored(found.step, changes)
 
 
 def _read(path: Path) -> dict[str, bytes]:
@@ -223,7 +229,9 @@ def _read_players(content: bytes) -> dict[str, Any]:
 
 
 def _changes(path: Path, then_tree: Tree, config: Config, allowed: Collection[str]) -> tuple[str, ...]:
-    then, now = flat(then_tree), flat(to_tree(config))
+    # A setting that the state does not know of came later; its default is what was done before.
+    then = flat(to_tree(Config(data="", run=Path()))) | flat(then_tree)
+    now = flat(to_tree(config))
     differing = {
         key: f"{key} was {then.get(key)} and is {now.get(key)}"
         for key in sorted(then.keys() | now.keys())

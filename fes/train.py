@@ -20,27 +20,33 @@ import sys
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 from fes.arguments import Asked, parse, resolve
+from fes.batch import Batch
+from fes.beginning import take_networks
 from fes.clock import Clock
-from fes.config import Config
+from fes.config import Config, Stage
 from fes.decoded import DecodedSplit, decode_to
+from fes.dials import Dials
 from fes.draws import Noise, noise
 from fes.ema import Ema
 from fes.errors import InputError, told_in_one_sentence
+from fes.evaluation.in_loop import evaluation_in_loop
 from fes.files import hold_folder, make_folder
 from fes.machine import cores
 from fes.mixture import Mixture
 from fes.networks import Networks
-from fes.objectives import bare_players
+from fes.objectives import bare_players, held_out_score
 from fes.plan import describe
 from fes.reading import Samples
 from fes.recorder import Recorder
 from fes.report import progress
 from fes.runtime.processes import Runtime
-from fes.state import Found, Parts, Restored, find_state, restore
+from fes.stages import stage_at, staged
+from fes.state import Found, Keeper, Parts, Restored, find_state, restore
 from fes.stream import Stream, share_of
-from fes.trainer import Player, fit
+from fes.trainer import fit
 from fes.tree import flat, to_tree
 
 
@@ -68,16 +74,32 @@ def decoded(config: Config, mixture: Mixture, runtime: Runtime) -> list[Samples]
     return [DecodedSplit(part, path, shape) for path, part in zip(paths, parts, strict=True)]
 
 
-def build(config: Config, networks: Networks, runtime: Runtime) -> tuple[Parts, Ema, Player, Player]:
-    """The networks' average, and the two players, critics first."""
+class Cast:
+    """The players of a run: step -> those of its stage, which are made when the stage begins."""
+
+    def __init__(self, config: Config, networks: Networks, dials: Dials, runtime: Runtime) -> None:
+        self.config, self.networks, self.dials, self.runtime = config, networks, dials, runtime
+        self.keepers: dict[str, Keeper] = {"dials": dials}
+        """What a state keeps besides weights: the players of the newest stage that was asked for, and the
+        dials."""
+        self._stage: Stage | None = None
+
+    def __call__(self, step: int) -> dict[str, Keeper]:
+        stage = stage_at(self.config, step)
+        if stage != self._stage:
+            self._stage, config = stage, staged(self.config, stage)
+            for name, bare in bare_players(config, self.networks, self.dials, stage).items():
+                self.keepers[name] = self.runtime.player(*bare, config.optimiser.max_gradient_norm)
+        return self.keepers
+
+
+def build(config: Config, networks: Networks, runtime: Runtime, start: int = 0) -> tuple[Parts, Ema, Cast]:
+    """What a run keeps from step `start` on: the networks' average, and the players."""
     if runtime.hardware.channels_last:
         networks.to(memory_format=torch.channels_last)
     ema = Ema(networks, config.ema_halflife_kimg)
-    players = {
-        name: runtime.player(*bare, config.optimiser.max_gradient_norm)
-        for name, bare in bare_players(config, networks).items()
-    }
-    return Parts(networks, ema.average, players), ema, players["critics"], players["autoencoder"]
+    cast = Cast(config, networks, Dials(config.loss, config.augment, runtime.device), runtime)
+    return Parts(networks, ema.average, cast(start)), ema, cast
 
 
 def show(config: Config, mixture: Mixture, runtime: Runtime) -> int:
@@ -100,7 +122,43 @@ def stream_for(config: Config, mixture: Mixture, runtime: Runtime) -> Stream:
         rank=runtime.rank,
         ranks=runtime.ranks,
         on_bad_sample=config.stream.on_bad_sample,
+        flips=config.augment.flips,
+        class_balance=config.augment.class_balance,
     )
+
+
+def held_out_for(
+    config: Config, mixture: Mixture, runtime: Runtime, networks: Networks, dials: Dials
+) -> Callable[[int], Tensor] | None:
+    """Step -> the image critic's mean score of this rank's share of a held-out batch, where a dial needs it.
+
+    Raises:
+        InputError: it does, and there is no held-out split.
+    """
+    if not dials.adapts:
+        return None
+    parts = mixture.held_out(("valid", "test"), config.model.resolution, config.model.channels)
+    if not parts:
+        raise InputError(
+            f"{mixture.place} has no valid or test split, which --augment.adapt-kimg needs to see how far "
+            "the image critic knows its training pictures by heart: leave it out, and give --augment.strength"
+        )
+    stream = Stream(
+        parts,
+        seed=config.seed,
+        batch=config.batch,
+        window=config.shuffle_window,
+        rank=runtime.rank,
+        ranks=runtime.ranks,
+        on_bad_sample=config.stream.on_bad_sample,
+    )
+    noise_of = noise_for(config, runtime)
+
+    def score(step: int) -> Tensor:
+        batch = Batch(*(runtime.moved(part) for part in stream[step]))
+        return held_out_score(networks, dials, batch, noise_of(step))
+
+    return score
 
 
 def noise_for(config: Config, runtime: Runtime) -> Callable[[int], Noise]:
@@ -121,12 +179,18 @@ def train(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..., 
         loop: takes the steps; called as `fit` is, with the hooks by their name.
     """
     config = asked.config
+    evaluation = runtime.together(
+        lambda: evaluation_in_loop(config, mixture, runtime.device) if runtime.is_main else None
+    )  # before anything long begins
     stream = stream_for(config, mixture, runtime)
     runtime.from_main(lambda: make_folder(config.run))
     runtime.from_main(lambda: hold_folder(config.run))
     found = runtime.from_main(lambda: find_state(config.run))
-    networks = Networks(config.model, config.seed).to(runtime.device)
-    parts, ema, *players = build(config, networks, runtime)
+    networks = Networks(config.model, config.seed)
+    if not found:
+        runtime.together(lambda: take_networks(networks, config.start))
+    networks.to(runtime.device)
+    parts, ema, cast = build(config, networks, runtime, found.step if found else 0)
     restored = Restored()
     if found:
         restored = runtime.together(
@@ -134,21 +198,24 @@ def train(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..., 
         )
         found = dataclasses.replace(found, contents={})  # as large as all that is trained
     start = restored.step
+    held_out = runtime.together(lambda: held_out_for(config, mixture, runtime, networks, cast.dials))
     runtime.catch_signals()
     batches = runtime.placed(stream.batches(start, config.stream.workers, config.stream.patience))
     clock = Clock.of(config)
-    with Recorder(config, runtime, parts, ema, mixture, stream, start) as recorder:
+    with Recorder(config, runtime, parts, ema, mixture, stream, start, evaluation) as recorder:
         _greet(recorder, config, found, restored, runtime.describe(config.batch))
         noise_of = noise_for(config, runtime)
         end = loop(
             config,
-            *players,
+            cast,
+            cast.dials,
             ema,
             batches,
             noise_of,
             hooks=recorder,
             mean_over_ranks=runtime.mean,
             start=start,
+            held_out=held_out,
         )
         recorder.say(_farewell(config, clock, end))
     return 0 if clock.finished(end) else runtime.exit_code
@@ -169,8 +236,8 @@ def _farewell(config: Config, clock: Clock, end: int) -> str:
     if not clock.finished(end):
         return f"stopped at {clock.kimg(end):.3f} kimg and saved; the same command goes on from there"
     return (
-        f"finished at {clock.kimg(end):.3f} kimg; try: fes synthesize --weights {config.run} "
-        "--image face.png --out expressions.png"
+        f"finished at {clock.kimg(end):.3f} kimg; try: fes synthesize face.png --weights {config.run} "
+        "--out expressions.png"
     )
 
 

@@ -1,14 +1,15 @@
 """The loop. No files, no prints, and nothing about how ranks talk."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from torch import Tensor
 
 from fes.batch import Batch
-from fes.clock import Clock
+from fes.clock import MEASURE_EVERY, Clock
 from fes.config import Config
+from fes.dials import Dials
 from fes.draws import Noise
 from fes.ema import Ema
 from fes.meters import Meters
@@ -18,8 +19,8 @@ from fes.objectives import Measurements
 class Player(Protocol):
     """An objective and its optimiser, made ready for the ranks at hand."""
 
-    def step(self, batch: Batch, noise: Noise) -> Measurements:
-        """One forward, one backward, one update."""
+    def step(self, batch: Batch, noise: Noise, **asked: bool) -> Measurements:
+        """One forward, one backward, one update; the autoencoder can be asked to `measure` its pulls."""
 
 
 class Hooks(Protocol):
@@ -40,27 +41,32 @@ class Hooks(Protocol):
 
 def fit(
     config: Config,
-    critics: Player,
-    autoencoder: Player,
+    cast: Callable[[int], Mapping[str, Player]],
+    dials: Dials,
     ema: Ema,
     batches: Iterator[Batch],
     noise: Callable[[int], Noise],
     hooks: Hooks,
     mean_over_ranks: Callable[[Tensor], Tensor],
     start: int = 0,
+    held_out: Callable[[int], Tensor] | None = None,
 ) -> int:
     """Trains from step `start` to the end of the run, or until told to stop.
 
     Args:
+        cast: step -> the players of its stage, `critics` and `autoencoder`.
         batches: the batches of steps `start`, `start` + 1, ..., on the device.
         noise: step -> its noise, on the device.
         mean_over_ranks: the mean of a tensor over all ranks.
+        held_out: step -> the image critic's mean score of held-out pictures, this rank's share of a batch;
+            None where no dial needs it.
 
     Returns:
         The step that would have been next.
     """
     clock, meters = Clock.of(config), Meters()
     for step in itertools.count(start):
+        players = cast(step)
         finished, stopping = clock.finished(step), hooks.stopping(step)
         if step > start:  # what was due at the first step was done before the run was interrupted
             if finished or stopping or clock.due(config.clock.tick_kimg, step):
@@ -75,8 +81,12 @@ def fit(
         with meters.waiting():
             batch = next(batches)
         if clock.is_autoencoder_turn(step):
-            meters.add(autoencoder.step(batch, noise(step)))
+            measured = players["autoencoder"].step(batch, noise(step), measure=clock.measures(step))
             ema.update(seen=clock.images(step + 1), images=clock.cycle * clock.batch)
         else:
-            meters.add(critics.step(batch, noise(step)))
+            measured = players["critics"].step(batch, noise(step))
+            if held_out and clock.looks_at_held_out(step) and "critic/image_score" in measured:
+                measured |= {"critic/held_out_score": held_out(step)}
+        meters.add(measured)
+        dials.update(measured, mean_over_ranks, MEASURE_EVERY * clock.cycle * clock.batch)
     raise AssertionError("the count never ends")

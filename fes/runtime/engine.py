@@ -8,6 +8,7 @@ import logging
 import os
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -30,7 +31,8 @@ class Engine:
 
     Args:
         objective: on this rank's device, with the same weights on all ranks; these have their process group.
-        optimiser: of all parameters of the objective, with one value of each setting, and without a state.
+        optimiser: of all parameters of the objective that learn, with one value of each setting, and without
+            a state.
         zero_stage: 0, 1 or 2.
         precision: what networks compute in, "no" or "bf16".
     """
@@ -46,7 +48,7 @@ class Engine:
         max_gradient_norm: float | None = None,
     ) -> None:
         self.optimiser, self.micro_batch = optimiser, micro_batch
-        self._weights = list(objective.parameters())
+        self._weights = [each for each in objective.parameters() if each.requires_grad]
         inner = _Autocast(objective, DTYPES[precision]) if precision != "no" else objective
         settings = _settings(zero_stage, max_gradient_norm, sum(each.numel() for each in self._weights))
         deepspeed = _quiet_deepspeed(self._weights[0].device)
@@ -56,12 +58,15 @@ class Engine:
         self._own_is_old = False
         self._check(zero_stage, max_gradient_norm)
 
-    def step(self, batch: Batch, noise: Noise) -> Measurements:
-        """Forward and backward, piece by piece, which averages the gradients over ranks; then one update."""
+    def step(self, batch: Batch, noise: Noise, **asked: bool) -> Measurements:
+        """Forward and backward, piece by piece, which averages the gradients over ranks; then one update.
+
+        What else is `asked` goes to the objective.
+        """
         if self._own_is_old:  # the weights themselves may have been loaded after the optimiser's state
             self._own.detach().copy_(self._part(self._weights))
             self._own_is_old = False
-        measurements = in_pieces(batch, noise, self.micro_batch, self._backward_of)
+        measurements = in_pieces(batch, noise, self.micro_batch, partial(self._backward_of, **asked))
         self.objective.step()
         return measurements
 
@@ -85,9 +90,9 @@ class Engine:
             whole = {**self.optimiser.state_dict(), "state": {0: part} if part else {}}
         restore_optimiser(self.optimiser, whole)
 
-    def _backward_of(self, batch: Batch, noise: Noise, count: int, last: bool) -> Measurements:
+    def _backward_of(self, batch: Batch, noise: Noise, count: int, last: bool, **asked: bool) -> Measurements:
         self.objective.set_gradient_accumulation_boundary(last)
-        loss, measurements = self.objective(batch, noise)
+        loss, measurements = self.objective(batch, noise, **asked)
         self.objective.backward(loss / count)
         return measurements
 
@@ -128,9 +133,9 @@ class _Autocast(nn.Module):
         super().__init__()
         self.objective, self.dtype = objective, dtype
 
-    def forward(self, batch: Batch, noise: Noise) -> tuple[Tensor, Measurements]:
+    def forward(self, batch: Batch, noise: Noise, **asked: bool) -> tuple[Tensor, Measurements]:
         with torch.autocast(batch.image.device.type, self.dtype):
-            return self.objective(batch, noise)
+            return self.objective(batch, noise, **asked)
 
 
 def _settings(zero_stage: int, max_gradient_norm: float | None, size: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -36,11 +37,14 @@ class Player:
         # One for each player: an overflow of one must not change the other's steps.
         self._scaler = torch.amp.GradScaler(self._device, FIRST_SCALE, enabled=precision == "fp16")
 
-    def step(self, batch: Batch, noise: Noise) -> Measurements:
-        """Forward and backward, piece by piece, which averages the gradients over ranks; then one update."""
+    def step(self, batch: Batch, noise: Noise, **asked: bool) -> Measurements:
+        """Forward and backward, piece by piece, which averages the gradients over ranks; then one update.
+
+        What else is `asked` goes to the objective.
+        """
         if not self._settled:
             self._settle(batch, noise)
-        measurements = self._backward(batch, noise)
+        measurements = self._backward(batch, noise, **asked)
         if self.max_gradient_norm is not None:
             self._scaler.unscale_(self.optimiser)
             nn.utils.clip_grad_norm_(self.objective.parameters(), self.max_gradient_norm)
@@ -63,14 +67,14 @@ class Player:
         if self._scaler.is_enabled() and state["scaler"]:  # empty where the run was in another precision
             self._scaler.load_state_dict(state["scaler"])
 
-    def _backward(self, batch: Batch, noise: Noise) -> Measurements:
-        return in_pieces(batch, noise, self.micro_batch, self._backward_of)
+    def _backward(self, batch: Batch, noise: Noise, **asked: bool) -> Measurements:
+        return in_pieces(batch, noise, self.micro_batch, partial(self._backward_of, **asked))
 
-    def _backward_of(self, batch: Batch, noise: Noise, count: int, last: bool) -> Measurements:
+    def _backward_of(self, batch: Batch, noise: Noise, count: int, last: bool, **asked: bool) -> Measurements:
         # Ranks exchange gradients in the last piece's backward, of all pieces together.
         with contextlib.nullcontext() if last else self._alone():
             with torch.autocast(self._device, self._dtype, enabled=self._dtype != torch.float32):
-                loss, measurements = self.objective(batch, noise)
+                loss, measurements = self.objective(batch, noise, **asked)
             self._scaler.scale(loss / count).backward()
         return measurements
 

@@ -1,0 +1,142 @@
+"""What the networks are made of.
+
+Blocks are named by the resolution at which they read (encoder, image critic) or write (generator),
+and their widths depend on the distance from the coarsest resolution alone: networks for 48 and 96
+pixels agree in every block they share.
+"""
+
+from collections.abc import Callable
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fes.config import ModelConfig
+from fes.expressions import EXPRESSIONS
+
+SLOPE = 0.2
+"""Of leaky units."""
+_NORM_FEATURES = 8
+"""Feature maps that are normalised together."""
+
+
+def coarsest(resolution: int) -> int:
+    """The resolution at the code's end of the networks: 3 for 48 * 2^k pixels, 4 for 64 * 2^k."""
+    return 3 if resolution % 3 == 0 else 4
+
+
+def block_resolutions(resolution: int) -> list[int]:
+    """Resolutions at which blocks read or write, coarse to fine: [6, 12, 24] for 48 pixels."""
+    resolutions = [coarsest(resolution) * 2]
+    while resolutions[-1] < resolution // 2:
+        resolutions.append(resolutions[-1] * 2)
+    return resolutions
+
+
+def features_at(resolution: int, model: ModelConfig) -> int:
+    """Feature maps at a resolution: `max_features` at the coarsest, halved per doubling, bounded below."""
+    return max(model.min_features, model.max_features // (resolution // coarsest(resolution)))
+
+
+def resolved(model: ModelConfig) -> tuple[int, int]:
+    """Resolution and channels of the pictures; raises ValueError where a config leaves them open."""
+    if model.resolution is None or model.channels is None:
+        raise ValueError("the networks need a config with resolution and channels")
+    return model.resolution, model.channels
+
+
+CONDITIONS = len(EXPRESSIONS) + 1
+"""The classes, and behind them what is drawn where no class is known."""
+
+
+def condition(label: Tensor) -> Tensor:
+    """Index of the embedding for each label: the class, or the one after the last where unlabelled."""
+    return torch.remainder(label, CONDITIONS)
+
+
+def initialise(network: nn.Module) -> None:
+    """He initialisation for leaky units, and zero biases."""
+    gain = nn.init.calculate_gain("leaky_relu", SLOPE)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.normal_(module.weight, std=gain / _summands(module) ** 0.5)
+            nn.init.zeros_(module.bias)
+
+
+def _summands(layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear) -> int:
+    """How many products each output of a layer sums."""
+    if isinstance(layer, nn.Linear):
+        return layer.in_features
+    places = layer.kernel_size[0] * layer.kernel_size[1]
+    if isinstance(layer, nn.ConvTranspose2d):  # a stride of 2 spreads its kernel over 4 outputs
+        places //= layer.stride[0] * layer.stride[1]
+    return layer.in_channels * places
+
+
+def _downsample(read: int, write: int) -> nn.Conv2d:
+    return nn.Conv2d(read, write, kernel_size=4, stride=2, padding=1)
+
+
+def upsample(read: int, write: int) -> nn.ConvTranspose2d:
+    """A learnt filter that doubles the resolution."""
+    return nn.ConvTranspose2d(read, write, kernel_size=4, stride=2, padding=1)
+
+
+def norm(features: int) -> nn.GroupNorm:
+    """Normalises a sample's features in groups."""
+    return nn.GroupNorm(max(1, features // _NORM_FEATURES), features)
+
+
+class ConditionalNorm(nn.Module):
+    """Group normalisation whose scale and shift are looked up by class."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(max(1, features // _NORM_FEATURES), features, affine=False)
+        self.affine = nn.Embedding(CONDITIONS, 2 * features)
+        with torch.no_grad():
+            self.affine.weight.normal_(0.0, 0.1)
+            self.affine.weight[:, :features] += 1.0
+
+    def forward(self, x: Tensor, label: Tensor) -> Tensor:
+        """[batch, features, height, width] -> the same shape; label as the generator takes it."""
+        affine = label @ self.affine.weight if label.is_floating_point() else self.affine(condition(label))
+        scale, shift = rearrange(affine, "b (two f) -> two b f 1 1", two=2)
+        return torch.addcmul(shift, self.norm(x), scale)
+
+
+class Downsampler(nn.Module):
+    """Picture -> feature maps, each at half the resolution of the one before."""
+
+    def __init__(self, model: ModelConfig, norm: Callable[[int], nn.Module]) -> None:
+        """`norm` makes what stands between a block's convolution and its unit, for so many features."""
+        super().__init__()
+        resolution, channels = resolved(model)
+        self.from_image = _downsample(channels, features_at(resolution // 2, model))
+        self.blocks = nn.ModuleDict()
+        for at in reversed(block_resolutions(resolution)):
+            read, write = features_at(at, model), features_at(at // 2, model)
+            self.blocks[f"block{at}"] = nn.Sequential(
+                _downsample(read, write), norm(write), nn.LeakyReLU(SLOPE)
+            )
+        self.size = features_at(coarsest(resolution), model) * coarsest(resolution) ** 2
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """[batch, channels, resolution, resolution] -> maps, fine to coarse; the last holds `size` values."""
+        maps = [functional.leaky_relu(self.from_image(x), SLOPE)]
+        for block in self.blocks.values():
+            maps.append(block(maps[-1]))
+        return maps
+
+
+class GeneratorBlock(nn.Module):
+    """Doubles the resolution, then normalises by class."""
+
+    def __init__(self, read: int, write: int) -> None:
+        super().__init__()
+        self.upsample = upsample(read, write)
+        self.norm = ConditionalNorm(write)
+
+    def forward(self, h: Tensor, label: Tensor) -> Tensor:
+        return functional.leaky_relu(self.norm(self.upsample(h), label), SLOPE)

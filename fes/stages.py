@@ -1,0 +1,32 @@
+"""The stages of a run: which terms a step trains, and with which weights and rates."""
+
+import dataclasses
+
+from fes.clock import Clock
+from fes.config import Config, Stage
+
+
+def stage_at(config: Config, step: int) -> Stage:
+    """The stage that a step belongs to. Stages begin with a turn of the critics."""
+    clock = Clock.of(config)
+    began = clock.kimg(step - step % clock.cycle)
+    if began < config.stages.autoencoder.kimg:
+        return "autoencoder"
+    if began < config.stages.autoencoder.kimg + config.stages.gan.kimg:
+        return "gan"
+    return "joint"
+
+
+def staged(config: Config, stage: Stage) -> Config:
+    """The config with the weights and rates of a stage."""
+    if stage == "joint":
+        return config
+    own = {name: value for name, value in vars(getattr(config.stages, stage)).items() if value is not None}
+    return dataclasses.replace(config, loss=_with(config.loss, own), optimiser=_with(config.optimiser, own))
+
+
+def _with(section: object, values: dict[str, float]) -> object:
+    """A section of the config, with those of the values that it has."""
+    return dataclasses.replace(
+        section, **{name: values[name] for name in vars(section).keys() & values.keys()}
+    )

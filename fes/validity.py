@@ -1,0 +1,157 @@
+"""Which settings make sense, and which a run may change when it goes on."""
+
+import difflib
+import math
+from collections.abc import Sequence
+from dataclasses import fields
+from operator import attrgetter
+
+from fes.config import Config, LossConfig, OptimiserConfig
+from fes.errors import InputError
+
+BASES = 48, 64
+"""The networks can be built for pictures of these many pixels a side, doubled any number of times."""
+
+
+def changeable() -> list[str]:
+    """Settings, as `loss.image_weight`, that a run may change on purpose when it goes on.
+
+    Those of the loss, of the optimiser and of the average. Of the others, some decide which samples and draws
+    a step sees, or what the networks look like: with those changed it is another run.
+    """
+    sections = {"loss": LossConfig, "optimiser": OptimiserConfig}
+    names = [f"{name}.{each.name}" for name, kind in sections.items() for each in fields(kind)]
+    return [*names, "ema_halflife_kimg"]
+
+
+def check_changes(names: Sequence[str]) -> None:
+    """Raises `InputError` for a setting, as `loss.image_weight`, that is none of the changeable ones."""
+    for name in names:
+        if name not in changeable():
+            raise InputError(
+                f"--allow-change {_spelt(name)}: no setting of this name may change; {_meant(name)}"
+            )
+
+
+def changes_told() -> str:
+    """What may be named after `--allow-change`, for people."""
+    return f"these may: {', '.join(map(_spelt, changeable()))}"
+
+
+def _meant(name: str) -> str:
+    """The changeable setting whose last part is like that of the name, or all."""
+    by_part = {each.rpartition(".")[2]: each for each in changeable()}
+    near = difflib.get_close_matches(name.rpartition(".")[2], by_part, n=1, cutoff=0.7)
+    return f"did you mean '{_spelt(by_part[near[0]])}'?" if near else changes_told()
+
+
+_LEAST = {
+    "batch": 1,
+    "critic_steps": 1,
+    "grid_faces": 1,
+    "model.latent_dim": 1,
+    "model.min_features": 1,
+    "model.latent_critic_features": 1,
+    "shuffle_window": 1,
+    "stream.workers": 0,
+    "stream.most_bad_samples": 0,
+    "evaluation.faces": 1,
+}
+"""What settings have to be at least."""
+_SECTIONS_OF_NUMBERS = ("loss", "optimiser", "clock", "stages.autoencoder", "stages.gan")
+_MAY_BE_ZERO = {"stages.autoencoder.kimg", "stages.gan.kimg"}
+_NUMBERS = (
+    "ema_halflife_kimg",
+    "stream.patience",
+    "stream.shards_gb",
+    "augment.adapt_kimg",
+    "evaluation.seconds",
+)
+_WEIGHTS_OF_STAGES = {
+    "autoencoder": ("reconstruction_weight", "latent_weight"),
+    "gan": ("image_weight", "expression_weight"),
+}
+_SHARES = ("augment.class_balance", "augment.strength")
+
+
+def check(config: Config) -> Config:
+    """The config itself, if its values make sense.
+
+    Raises:
+        InputError: naming the flag, the value it has and the values it may have.
+    """
+    for name, least in {**_LEAST, "model.max_features": config.model.min_features}.items():
+        value = attrgetter(name)(config)
+        if value < least:
+            raise InputError(f"{_flag(name)} is {value}: it must be at least {least}")
+    numbers = [f"{each}.{key}" for each in _SECTIONS_OF_NUMBERS for key in vars(attrgetter(each)(config))]
+    for name in sorted({*numbers, *_NUMBERS}):
+        _check_number(name, attrgetter(name)(config))
+    for name in _SHARES:
+        if not 0 <= attrgetter(name)(config) <= 1:
+            raise InputError(f"{_flag(name)} is {attrgetter(name)(config)}: it must be from 0 to 1")
+    check_shape(config.model.resolution, config.model.channels, "--model.")
+    _check_stages(config)
+    if config.evaluation.second_judge and not config.evaluation.judge:
+        raise InputError("--evaluation.second-judge is a second one: give the first as --evaluation.judge")
+    return config
+
+
+def _check_stages(config: Config) -> None:
+    stages, total = config.stages, config.clock.total_kimg
+    before = stages.autoencoder.kimg + stages.gan.kimg
+    if before > total:
+        raise InputError(
+            f"--stages.autoencoder.kimg and --stages.gan.kimg are {before:g} together: they must not exceed "
+            f"--clock.total-kimg, which is {total:g}"
+        )
+    for stage, weights in _WEIGHTS_OF_STAGES.items():
+        own = getattr(stages, stage)
+        if own.kimg and not any(_in_stage(config, own, weight) for weight in weights):
+            names = " and ".join(_flag(f"stages.{stage}.{weight}") for weight in weights)
+            raise InputError(f"{names} are both 0: the stage would teach nothing; leave it out, or give one")
+
+
+def _in_stage(config: Config, stage: object, weight: str) -> float:
+    """A weight as it is in a stage: the stage's own, or the run's."""
+    own = getattr(stage, weight)
+    return getattr(config.loss, weight) if own is None else own
+
+
+def _flag(name: str) -> str:
+    return f"--{_spelt(name)}"
+
+
+def _spelt(name: str) -> str:
+    """A setting's name as its flag spells it."""
+    return name.replace("_", "-")
+
+
+def _check_number(name: str, value: float | str | None) -> None:
+    if value is None or isinstance(value, bool | str):
+        return
+    flag = _flag(name)
+    positive = (
+        flag.endswith(("kimg", "-rate", "-gb", "-norm", ".patience", ".seconds")) and name not in _MAY_BE_ZERO
+    )
+    if not math.isfinite(value) or value < 0 or (positive and value == 0):
+        wanted = "a positive number" if positive else "a number that is not negative"
+        raise InputError(f"{flag} is {value}: it must be {wanted}")
+    if "beta" in flag and value >= 1:
+        raise InputError(f"{flag} is {value}: it must be below 1")
+
+
+def check_shape(resolution: int | None, channels: int | None, prefix: str = "--") -> None:
+    """Raises `InputError` for pictures that no network reads; `prefix` begins the flags that it names."""
+    if channels not in (None, 1, 3):
+        raise InputError(f"{prefix}channels is {channels}: it must be 1 (grey) or 3 (RGB)")
+    if resolution is not None and not is_resolution(resolution):
+        raise InputError(
+            f"{prefix}resolution is {resolution}: it must be 48 or 64 times a power of two "
+            "(48, 64, 96, 128, 192, 256, ...)"
+        )
+
+
+def is_resolution(value: int) -> bool:
+    """Whether the networks can be built for pictures of this many pixels a side."""
+    return any(value >= base and value % base == 0 and (value // base).bit_count() == 1 for base in BASES)
