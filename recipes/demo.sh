@@ -10,10 +10,10 @@ fi
 accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dynamo_backend no \
     fes/train.py --config recipes/demo.yaml --data "$data" --run "$run"
 if [ ! -e "$run/judge.safetensors" ]; then
-    fes judge train --data "$data" --out "$run/judge.safetensors" --kimg 10
+    fes judge train --data "$data" --out "$run/judge.safetensors" --kind plain --kimg 10
 fi
 fes evaluate --weights "$run" --data "$data" --judge "$run/judge.safetensors" --out "$run/evaluation.json"
 
 # A face that was never trained on: the first of the test's, out of its tar by its name.
 tar -xOf "$data/drawn-test-000000.tar" 200000000.png > "$run/face.png"
-fes synthesize --weights "$run" --image "$run/face.png" --out "$run/expressions.png"
+fes synthesize "$run/face.png" --weights "$run" --out "$run/expressions.png"

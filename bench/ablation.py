@@ -1,0 +1,120 @@
+"""What each term, stage and choice of a recipe is worth: the same short run with one thing changed at a time.
+
+    python -m bench.ablation --recipe recipes/fer2013.yaml --data data/fer2013 --judge judge.safetensors \\
+        --kimg 60 --out runs/ablation
+
+Each variant is trained from the same seed for as many pictures and measured by `fes evaluate` on the held-out
+faces. A variant that is done is not done again, one that was interrupted goes on: the same command finishes
+what is missing, and `--only` does some of them. The table goes to the terminal and to OUT/table.md.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+ROOT = Path(__file__).parents[1]
+VARIANTS: dict[str, str] = {
+    "recipe": "",
+    "no expression head": "--loss.expression-weight 0",
+    "no image critic": "--loss.image-weight 0",
+    "weights that balance themselves": "--loss.balance --loss.expression-weight 1",
+    "with cycle consistency": "--loss.cycle-weight 1",
+    "with latent consistency": "--loss.consistency-weight 1",
+    "with feature distance": "--loss.feature-weight 1",
+    "one-sided penalty": "--loss.adversary wgan-gp-one-sided",
+    "R1, non-saturating": "--loss.adversary r1-non-saturating --loss.penalty-weight 1",
+    "R1, relativistic": "--loss.adversary r1-relativistic --loss.penalty-weight 1",
+    "no flips": "--augment.no-flips",
+    "no augmentation": "--augment.strength 0",
+    "adaptive augmentation": "--augment.strength 0 --augment.adapt-kimg 20",
+    "no class balance": "--augment.class-balance 0",
+    "skip: none": "--model.skip none",
+    "skip: features": "--model.skip features",
+    "skip: mask": "--model.skip mask",
+    "stages first": "--stages.autoencoder.kimg {fifth} --stages.gan.kimg {fifth}",
+}
+"""What is changed: flags that win over those of the recipe; `{fifth}` is a fifth of the run."""
+ORIGINAL = "original recipe"
+COLUMNS = {
+    "expression_accuracy": "read as asked",
+    "identity_rank1": "right person",
+    "reconstruction_l1": "L1",
+    "truth_ratio": "error / copying's",
+    "judge_frechet_distance": "Frechet (judge)",
+    "score": "score",
+}
+"""Figures of `fes evaluate`, and what the table calls them."""
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """The same run with one thing changed at a time."""
+
+    recipe: Path
+    """The yaml that is varied."""
+    data: str
+    """Folder of shards."""
+    judge: Path
+    """A judge of these data."""
+    out: Path
+    """Folder for the runs and the table."""
+    kimg: float = 60.0
+    """Length of each run."""
+    only: tuple[str, ...] = ()
+    """Variants to run; none given: all."""
+    faces: int = 200
+    """Held-out faces that each is measured on."""
+
+
+def commands(asked: Ablation, variant: str) -> tuple[list[str], list[str]]:
+    """The arguments of `fes/train.py` and of `fes evaluate` for a variant."""
+    recipe = ROOT / "recipes/original.yaml" if variant == ORIGINAL else asked.recipe
+    flags = "" if variant == ORIGINAL else VARIANTS[variant].format(fifth=asked.kimg / 5)
+    run = str(asked.out / variant.replace(" ", "-").replace(":", "").replace(",", ""))
+    length = str(asked.kimg)
+    clock = ["--clock.total-kimg", length, "--clock.snapshot-kimg", length, "--clock.state-kimg", length]
+    train = ["--config", str(recipe), "--data", asked.data, "--run", run, *clock, *flags.split()]
+    measured = ["--run", run, "--data", asked.data, "--judge", str(asked.judge), "--newest"]
+    return train, ["evaluate", *measured, "--faces", str(asked.faces)]
+
+
+def measure(asked: Ablation, variant: str) -> dict[str, float]:
+    """Trains and measures a variant, where that is not done yet; returns its figures."""
+    train, evaluate = commands(asked, variant)
+    folder = Path(train[train.index("--run") + 1]) / "evaluation"
+    if not list(folder.glob("*.json")):
+        # Without its folder first on the path, where it would hide a module of the same name.
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        for command in (["fes/train.py", *train], ["-m", "fes.cli", *evaluate]):
+            subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, check=True)
+    return json.loads(sorted(folder.glob("*.json"))[-1].read_text())
+
+
+def table(figures: dict[str, dict[str, float]]) -> str:
+    """A table in Markdown of those figures that any variant has."""
+    names = [name for name in COLUMNS if any(name in found for found in figures.values())]
+    lines = ["| | " + " | ".join(COLUMNS[name] for name in names) + " |", "|---" * (len(names) + 1) + "|"]
+    for variant, found in figures.items():
+        cells = (f"{found[name]:.3f}" if name in found else "" for name in names)
+        lines.append(f"| {variant} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """The command line."""
+    asked = tyro.cli(Ablation)
+    figures = {}
+    for variant in asked.only or (ORIGINAL, *VARIANTS):
+        figures[variant] = measure(asked, variant)
+        text = table(figures)
+        (asked.out / "table.md").write_text(text)
+        print(text, flush=True)
+
+
+if __name__ == "__main__":
+    main()
