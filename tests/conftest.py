@@ -97,8 +97,8 @@ def snapshot_file(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope="session")
 def drawn_judge(drawn_index: ShardIndex) -> Judge:
     """A judge that has seen the training faces for some seconds."""
-    judge = new_judge(48, 1, seed=0)
-    config = JudgeConfig(kimg=1.28, batch=16, rate=5e-3)
+    judge = new_judge("plain", 48, 1, seed=0)
+    config = JudgeConfig("plain", kimg=1.28, batch=16, rate=5e-3, augment=0)
     train_judge(judge, [drawn_index.split("train")], [1.0], config, lambda done, total: None)
     return judge
 

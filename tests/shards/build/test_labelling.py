@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from fes.errors import InputError
-from fes.judge import JudgeConfig, new_judge, save_judge
+from fes.judge import new_judge, save_judge
 from shards.build.gather import gather, stamp_of, start_over_where_other
 from shards.build.labelling import JudgeLabeller
 from shards.schema import no_progress
@@ -16,12 +16,12 @@ from tests.shards.made_up import GONE, MadeUpSource
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     """A judge that takes every picture for a sad one, with a probability that is the same for all."""
-    judge = new_judge(64, 3, seed=0)
+    judge = new_judge("plain", 64, 3, seed=0)
     with torch.no_grad():
         judge.classify.weight.zero_()
         judge.classify.bias.copy_(torch.tensor([0.0, 0, 0, 0, 2, 0, 0]))
     path = tmp_path / "judge.safetensors"
-    save_judge(path, judge, JudgeConfig(), 0.5, "data")
+    save_judge(path, judge)
     return path
 
 

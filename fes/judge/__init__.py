@@ -1,0 +1,21 @@
+"""The judge: an expression classifier that grades synthesised faces.
+
+It is trained on real pictures only and never on synthesised ones, and it shares nothing with the
+networks it grades.
+"""
+
+from fes.judge.file import load_judge, save_judge
+from fes.judge.network import Facts, Judge, Kind, check_labels, new_judge
+from fes.judge.training import JudgeConfig, train_judge
+
+__all__ = [
+    "Facts",
+    "Judge",
+    "JudgeConfig",
+    "Kind",
+    "check_labels",
+    "load_judge",
+    "new_judge",
+    "save_judge",
+    "train_judge",
+]

@@ -1,0 +1,82 @@
+"""The file of a judge: its weights as safetensors, and what to know of them in the metadata."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from fes.errors import InputError
+from fes.expressions import EXPRESSIONS
+from fes.files import write_file
+from fes.judge.network import KINDS, Facts, Judge
+from fes.validity import check_shape
+
+FORMAT = "fes-judge-2"
+_OLD = "fes-judge-1"
+
+
+def save_judge(path: Path, judge: Judge, half: bool = False) -> None:
+    """Writes a judge and its facts as safetensors.
+
+    Args:
+        half: in 16 bits a number, half the size; they are read back as float32.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    about = {"kind": judge.kind, "resolution": judge.resolution, "channels": judge.channels}
+    facts = None if judge.facts is None else asdict(judge.facts)
+    metadata = {"format": FORMAT, "judge": json.dumps(about | {"facts": facts})}
+    tensors = {name: _stored(tensor, half) for name, tensor in judge.state_dict().items()}
+    write_file(path, save(tensors, metadata))
+
+
+def load_judge(path: Path) -> Judge:
+    """Reads a judge.
+
+    Raises:
+        InputError: there is none, or the file is another kind of file.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is not a judge: {error}; 'fes judge train' makes one") from None
+    if metadata.get("format") == _OLD:
+        raise InputError(f"{path} is a judge of an older version of fes: 'fes judge train' makes a new one")
+    if metadata.get("format") != FORMAT:
+        raise InputError(f"{path} is a safetensors file, but not a judge; 'fes judge train' makes one")
+    try:
+        return _judge(json.loads(metadata["judge"]), tensors)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:  # also of what json and torch tell
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} is a damaged judge ({reason}); 'fes judge train' makes one") from None
+
+
+def _stored(tensor: Tensor, half: bool) -> Tensor:
+    return tensor.to(torch.float16 if half and tensor.is_floating_point() else tensor.dtype).contiguous()
+
+
+def _judge(about: dict[str, Any], tensors: dict[str, Tensor]) -> Judge:
+    check_shape(about["resolution"], about["channels"])
+    if about["kind"] not in KINDS:
+        raise ValueError(f"its kind is {about['kind']}")
+    judge = Judge(about["kind"], about["resolution"], about["channels"])
+    judge.load_state_dict(tensors)
+    judge.facts = _facts(about["facts"])
+    return judge.eval()
+
+
+def _facts(told: dict[str, Any] | None) -> Facts | None:
+    if told is None:
+        return None
+    confusion = tuple(tuple(int(n) for n in row) for row in told["confusion"])
+    if {len(confusion), *map(len, confusion)} != {len(EXPRESSIONS)}:
+        raise ValueError("its confusion has not a row and a column for each class")
+    return Facts(float(told["accuracy"]), confusion, str(told["data"]), dict(told["config"]))

@@ -1,0 +1,186 @@
+"""The networks of a judge, and the answers it gives."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fes.errors import InputError
+from fes.expressions import EXPRESSIONS, UNLABELLED
+from fes.judge.confusion import accuracy, count
+from fes.pictures import to_float
+from fes.reading import Samples
+
+Kind = Literal["residual", "plain"]
+"""Architectures: a residual network, and four plain convolutions that take a third of its time."""
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+_FINEST = 64
+"""Pictures of up to so many pixels a side are read by the stages below alone."""
+_STAGES = (32, 64, 128, 256)
+"""Feature maps of the residual network at 1/2, 1/4, 1/8 and 1/16 of the pictures' height."""
+_PLAIN = (16, 32, 64, 128)
+_AT_ONCE = 256
+"""Pictures that are read at a time: more take memory and no less time."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a judge's file tells of it."""
+
+    accuracy: float
+    """Share of right answers on held-out real pictures."""
+    confusion: tuple[tuple[int, ...], ...]
+    """Their number by class, [classes][classes]: a row for each true class, a column for each answer."""
+    data: str
+    """Fingerprint of the data it was trained on; the held-out pictures are of the same."""
+    config: dict[str, Any]
+    """How it was trained."""
+
+    @classmethod
+    def of(cls, confusion: np.ndarray, data: str, config: dict[str, Any]) -> "Facts":
+        """Of a judge with this confusion, int64 [classes, classes]."""
+        return cls(accuracy(confusion), tuple(map(tuple, confusion.tolist())), data, config)
+
+
+class Judge(nn.Module):
+    """Picture [batch, channels, height, width] in [-1, 1] -> logits [batch, classes]; for one resolution.
+
+    Once trained, it looks at each picture and at its mirror image, and answers by the mean of both.
+    `width` is the number of its features, `facts` what its file tells: None until it is trained.
+    """
+
+    def __init__(self, kind: Kind, resolution: int, channels: int) -> None:
+        super().__init__()
+        self.kind, self.resolution, self.channels = kind, resolution, channels
+        self.facts: Facts | None = None
+        self.blocks = _residual(resolution, channels) if kind == "residual" else _plain(channels)
+        self.width = _STAGES[-1] if kind == "residual" else _PLAIN[-1]
+        self.classify = nn.Linear(self.width, len(EXPRESSIONS))
+        # Height, width, channels is the faster order in memory: by half here, on a CPU.
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classify(self.pooled(x))
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """Picture as of `forward` -> the features that the last layer reads, [batch, width]."""
+        x = x.contiguous(memory_format=torch.channels_last)
+        # Every place at the coarsest resolution is averaged: where in the picture a face is, is no matter.
+        if self.training:
+            return self.blocks(x).mean((2, 3))
+        return (self.blocks(x).mean((2, 3)) + self.blocks(x.flip(3)).mean((2, 3))) / 2
+
+    def read(self, image: Tensor) -> Tensor:
+        """uint8 [n, channels, height, width] -> the class it sees, int64 [n]."""
+        return self._in_parts(image, lambda x: self(x).argmax(1))
+
+    def probabilities(self, image: Tensor) -> Tensor:
+        """uint8 [n, channels, height, width] -> the probability of each class, float32 [n, classes]."""
+        return self._in_parts(image, lambda x: self(x).softmax(1))
+
+    def features(self, image: Tensor) -> Tensor:
+        """uint8 [n, channels, height, width] -> what the last layer reads, float32 [n, width]."""
+        return self._in_parts(image, self.pooled)
+
+    @torch.no_grad()  # not inference mode: features may be what another network learns from
+    def _in_parts(self, image: Tensor, answer: Callable[[Tensor], Tensor]) -> Tensor:
+        return torch.cat([answer(to_float(part)) for part in image.split(_AT_ONCE)])
+
+    def check_shape(self, resolution: int, channels: int) -> None:
+        """Raises `InputError` unless the judge reads pictures of the shape that is drawn."""
+        if (resolution, channels) != (self.resolution, self.channels):
+            raise InputError(
+                f"the judge reads pictures of {self.resolution} px and {self.channels} channels, and the "
+                f"weights draw {resolution} px and {channels}: 'fes judge train --resolution {resolution} "
+                f"--channels {channels}' makes a judge for them"
+            )
+
+    def confusion(self, parts: Sequence[Samples]) -> np.ndarray:
+        """Its answers to the labelled pictures of all parts, counted: int64 [classes, classes], a row for
+        each true class.
+
+        Raises:
+            InputError: no picture has a label.
+        """
+        check_labels(parts)
+        counts = np.zeros((len(EXPRESSIONS), len(EXPRESSIONS)), np.int64)
+        for samples in parts:
+            known = np.flatnonzero(samples.labels != UNLABELLED)
+            for start in range(0, len(known), _AT_ONCE):
+                some = known[start : start + _AT_ONCE]
+                image = torch.from_numpy(np.stack([samples.image(int(p)) for p in some]))
+                counts += count(samples.labels[some], self.read(image).numpy())
+        return counts
+
+    def score(self, parts: Sequence[Samples]) -> tuple[int, int]:
+        """How many of the labelled pictures of all parts it reads rightly, and how many there are.
+
+        Raises:
+            InputError: no picture has a label.
+        """
+        counts = self.confusion(parts)
+        return int(np.trace(counts)), int(counts.sum())
+
+
+def check_labels(parts: Sequence[Samples]) -> None:
+    """Raises `InputError` where no picture of all parts has a label to compare an answer with."""
+    if not any((samples.labels != UNLABELLED).any() for samples in parts):
+        raise InputError(
+            "the held-out pictures have no labels, so a judge cannot be tested on them: add a labelled data "
+            "set to --data"
+        )
+
+
+def new_judge(kind: Kind, resolution: int, channels: int, seed: int) -> Judge:
+    """An untrained judge; the global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Judge(kind, resolution, channels)
+
+
+def _plain(channels: int) -> nn.Sequential:
+    reads = (channels, *_PLAIN[:-1])
+    return nn.Sequential(*map(_halved, reads, _PLAIN))
+
+
+def _residual(resolution: int, channels: int) -> nn.Sequential:
+    """The first layer works at the full resolution, so it is one convolution; each stage at half of that of
+    the one before. A larger picture has a further stage in front, half as wide, for the same work."""
+    doublings = max(0, (resolution - 1) // _FINEST).bit_length()
+    widths = [max(8, _STAGES[0] >> n) for n in range(doublings, 0, -1)] + [*_STAGES]
+    stages = [Residual(widths[0], widths[0], stride=1)]
+    stages += [Residual(read, write, stride=2) for read, write in pairwise(widths)]
+    return nn.Sequential(_halved(channels, widths[0]), *stages)
+
+
+def _halved(read: int, write: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(read, write, 3, padding=1, bias=False), nn.BatchNorm2d(write), nn.ReLU(), nn.MaxPool2d(2)
+    )
+
+
+class Residual(nn.Module):
+    """[batch, read, height, width] -> [batch, write, height / stride, width / stride] (He et al., 2016)."""
+
+    def __init__(self, read: int, write: int, stride: int) -> None:
+        super().__init__()
+        self.change = nn.Sequential(
+            nn.Conv2d(read, write, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(write),
+            nn.ReLU(),
+            nn.Conv2d(write, write, 3, padding=1, bias=False),
+            nn.BatchNorm2d(write),
+        )
+        nn.init.zeros_(self.change[-1].weight)  # so that it begins as the shortcut alone
+        self.stride = stride
+        self.widen = nn.Identity() if read == write else nn.Conv2d(read, write, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = functional.avg_pool2d(x, self.stride) if self.stride > 1 else x
+        return functional.relu(self.widen(shortcut) + self.change(x))

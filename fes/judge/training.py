@@ -1,0 +1,138 @@
+"""Training of a judge, on labelled real pictures."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fes.errors import InputError
+from fes.expressions import EXPRESSIONS, UNLABELLED
+from fes.judge.augmentation import augmented
+from fes.judge.network import Judge, Kind
+from fes.pictures import to_float
+from fes.reading import Samples
+from fes.stream import Stream
+
+_WINDOW = 16384  # samples that are shuffled among each other
+_SMOOTHING = 0.1  # of the labels
+_DECAY = 0.05  # of the weights, in multiples of the learning rate
+
+
+@dataclass(frozen=True)
+class JudgeConfig:
+    """How to train a judge."""
+
+    kind: Kind = "residual"
+    """The architecture: a residual network, or a plain one that is three times as fast and less exact."""
+    kimg: float = 1000.0
+    """Thousands of real pictures to see."""
+    batch: int = 64
+    """Pictures per batch."""
+    rate: float = 3e-3
+    """Highest learning rate of Adam; it rises from and falls to nearly nothing along a cosine."""
+    balance: float = 0.5
+    """How far rare classes count for more: a picture by its class's frequency to the power of minus this.
+    0: all pictures alike; 1: all classes alike."""
+    augment: float = 1.0
+    """How far pictures are moved, turned, relit and covered in training, in multiples of what suits
+    photographs; 0: not at all."""
+    precision: Literal["auto", "no", "bf16"] = "auto"
+    """What the networks compute in: float32 (no), or bfloat16 where that is safe. auto: bfloat16 where the
+    processor has instructions for it. What is trained is read in float32."""
+    seed: int = 0
+    """Decides the first weights, the order of the samples and their augmentation."""
+
+    def check(self) -> None:
+        """Raises `InputError`, naming the flag, for values that no judge can be trained with."""
+        for flag, value in (("--kimg", self.kimg), ("--batch", self.batch), ("--rate", self.rate)):
+            if not (math.isfinite(value) and value > 0):
+                raise InputError(f"{flag} is {value}: it must be a positive number")
+        for flag, value, most in (("--balance", self.balance, 1), ("--augment", self.augment, 2)):
+            if not 0 <= value <= most:
+                raise InputError(f"{flag} is {value}: it must be a number from 0 to {most}")
+        if self.steps < 1:
+            raise InputError(f"--kimg is {self.kimg}: it must be at least one batch, {self.batch / 1000}")
+
+    @property
+    def steps(self) -> int:
+        """Batches to train on."""
+        return round(self.kimg * 1000 / self.batch)
+
+
+def train_judge(
+    judge: Judge,
+    parts: Sequence[Samples],
+    weights: Sequence[float],
+    config: JudgeConfig,
+    progress: Callable[[int, int], None],
+) -> None:
+    """Trains in place on labelled pictures, on a GPU where there is one; unlabelled ones are passed over.
+
+    Args:
+        weights: how often each part is drawn from.
+        progress: called with the number of batches done, and of all.
+
+    Raises:
+        InputError: no picture has a label.
+    """
+    parts, weights = _labelled(parts, weights)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    half = _computes_in_half(config, device)
+    worth = class_worth(parts, weights, config.balance).to(device)
+    optimiser = torch.optim.AdamW(judge.to(device).train().parameters(), config.rate, weight_decay=_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.rate, total_steps=config.steps + 1)
+    stream = Stream(parts, weights=weights, seed=config.seed, batch=config.batch, window=_WINDOW)
+    for step, batch in zip(range(config.steps), stream.batches(0), strict=False):
+        x = augmented(to_float(batch.image.to(device)), config.seed, step, config.augment)
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            logits = judge(x)
+        _error(logits.float(), batch.label.to(device), worth).backward()
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        schedule.step()
+        progress(step + 1, config.steps)
+    judge.to("cpu").eval()
+
+
+def _labelled(
+    parts: Sequence[Samples], weights: Sequence[float]
+) -> tuple[Sequence[Samples], Sequence[float]]:
+    """The parts that have any label, and their weights."""
+    taught = [at for at, samples in enumerate(parts) if (samples.labels != UNLABELLED).any()]
+    if not taught:
+        raise InputError("the training pictures have no labels: a judge cannot learn from them")
+    return [parts[at] for at in taught], [weights[at] for at in taught]
+
+
+def class_worth(parts: Sequence[Samples], weights: Sequence[float], balance: float) -> Tensor:
+    """What a picture of each class counts for, 1 on the mean over the labelled pictures: [classes]."""
+    share = np.zeros(len(EXPRESSIONS))
+    for samples, weight in zip(parts, weights, strict=True):
+        known = samples.labels[samples.labels != UNLABELLED]
+        share += weight * np.bincount(known, minlength=len(share)) / samples.samples
+    share /= share.sum()
+    worth = np.where(share > 0, share, 1.0) ** -balance
+    return torch.from_numpy(worth / (share * worth).sum()).float()
+
+
+def _error(logits: Tensor, label: Tensor, worth: Tensor) -> Tensor:
+    """The mean cross entropy of the labelled samples; 0, where the mean is NaN, if there are none."""
+    error = functional.cross_entropy(
+        logits, label, ignore_index=UNLABELLED, reduction="none", label_smoothing=_SMOOTHING
+    )
+    # An error that is ignored is 0, whatever it is multiplied with.
+    return (error * worth[label.clamp_min(0)]).sum() / (label != UNLABELLED).sum().clamp_min(1)
+
+
+def _computes_in_half(config: JudgeConfig, device: torch.device) -> bool:
+    if config.precision != "auto":
+        return config.precision == "bf16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    tell = getattr(torch.cpu, "get_capabilities", dict)  # older torch does not say
+    return bool(tell().get("avx512_bf16"))
