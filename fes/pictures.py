@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fes.errors import InputError
 from shards.pictures import decode_picture, normalised
+from shards.schema import Crop
 
 _CAPTION = 18
 _GAP = 4
@@ -29,23 +30,40 @@ def to_uint8(x: Tensor) -> Tensor:
     return x.mul(127.5).add_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def read_picture(path: Path, resolution: int, channels: int) -> np.ndarray:
+Square = tuple[int, int, int]
+"""Part of a picture, in its pixels: its left edge, its upper edge, and how long its sides are."""
+
+
+def read_picture(path: Path, resolution: int, channels: int, square: Square | None = None) -> np.ndarray:
     """A picture file, of any size, grey or colour -> uint8 [channels, resolution, resolution].
 
-    It is read as those that are trained on: upright, and cut to its central square.
+    It is read as those that are trained on: upright, and cut to its central square, or to `square`.
 
     Raises:
-        InputError: no such file, or not a picture.
+        InputError: no such file, not a picture, or `square` does not lie in it.
     """
     try:
-        kept, _ = normalised(path.read_bytes())
-        return decode_picture(kept, resolution, channels)
+        kept, pixels = normalised(path.read_bytes())
+        crop = _crop_of(path, pixels, square) if square else None
+        return decode_picture(kept, resolution, channels, crop)
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"no picture at {path}") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise InputError(f"{path} cannot be read as a picture: {error}") from None
+
+
+def _crop_of(path: Path, pixels: np.ndarray, square: Square) -> Crop:
+    (height, width, _), (left, top, side) = pixels.shape, square
+    if left < 0 or top < 0 or side < 1 or left + side > width or top + side > height:
+        raise InputError(
+            f"the square of {side} pixels from {left}, {top} on does not lie in {path}, "
+            f"which is {width} pixels wide and {height} high"
+        )
+    return Crop(width, height, left, top, side)
 
 
 def as_image(picture: np.ndarray) -> Image.Image:

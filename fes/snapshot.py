@@ -10,19 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
-from fes.config import Config, ModelConfig, check_shape
+from fes.config import Config, ModelConfig
 from fes.ema import Ema
 from fes.errors import InputError
 from fes.expressions import EXPRESSIONS
-from fes.files import write_file
+from fes.files import make_folder, write_file
 from fes.networks import Encoder, Generator
 from fes.tree import from_tree, to_tree
+from fes.validity import check_shape
 
 FORMAT = "fes-snapshot-1"
+_LARGEST_HALF = torch.finfo(torch.float16).max
 
 
 @dataclass(frozen=True)
@@ -82,14 +85,7 @@ def load_snapshot(path: Path) -> Snapshot:
         InputError: there is none, it is damaged, or it is another kind of file.
     """
     path = find_snapshot(path)
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is not a snapshot, or is damaged: {error}") from None
-    if metadata.get("format") != FORMAT:
-        raise InputError(f"{path} is a safetensors file, but not a snapshot that fes made ({FORMAT})")
+    tensors, metadata = _read(path)
     known, model = _read_metadata(path, metadata)
     try:
         networks = nn.ModuleDict({"encoder": Encoder(model), "generator": Generator(model)})
@@ -101,10 +97,66 @@ def load_snapshot(path: Path) -> Snapshot:
     return Snapshot(networks["encoder"], networks["generator"], model, known["kimg"], known)
 
 
+def export_snapshot(weights: Path, out: Path, note: str = "") -> None:
+    """Writes a snapshot, or the newest one of a run's folder, in half precision and with all that is known
+    of it, to be given to others: of the places that its config names only their last parts.
+
+    Args:
+        note: a word to whoever uses it, also kept in the metadata.
+
+    Raises:
+        InputError: there is no snapshot, it is damaged, a number is too large for half precision, or `out`
+            cannot be written.
+    """
+    path = find_snapshot(weights)
+    load_snapshot(path)  # what is given to others can be used
+    tensors, metadata = _read(path)
+    halves = {name: _halved(path, name, tensor) for name, tensor in tensors.items()}
+    config = _without_places(json.loads(metadata["config"]))
+    note = note or metadata.get("note", "")
+    make_folder(out.parent)
+    write_file(out, save(halves, metadata | {"config": json.dumps(config), "note": note}))
+
+
+def _halved(path: Path, name: str, tensor: Tensor) -> Tensor:
+    if not tensor.is_floating_point():
+        return tensor
+    half = tensor.half()
+    if not half.isfinite().all():
+        raise InputError(f"{path} cannot be halved: {name} holds numbers beyond {_LARGEST_HALF:,.0f}")
+    return half
+
+
+def _without_places(config: Any) -> Any:
+    """A config whose paths and addresses are cut to their last parts: where they lie is nobody's business."""
+    if isinstance(config, dict):
+        return {key: _without_places(value) for key, value in config.items()}
+    if isinstance(config, str):
+        return ",".join(part.rstrip("/").rpartition("/")[2] for part in config.split(","))
+    return config
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the metadata of a snapshot; raises `InputError` where it is none."""
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is not a snapshot, or is damaged: {error}") from None
+    if metadata.get("format") != FORMAT:
+        raise InputError(f"{path} is a safetensors file, but not a snapshot that fes made ({FORMAT})")
+    return tensors, metadata
+
+
 def _read_metadata(path: Path, metadata: dict[str, str]) -> tuple[dict[str, Any], ModelConfig]:
     try:
         known = {key: json.loads(metadata[key]) for key in ("config", "classes", "kimg", "data")}
-        known |= {"commit": metadata["commit"], "kimg": float(known["kimg"])}
+        known |= {
+            "commit": metadata["commit"],
+            "kimg": float(known["kimg"]),
+            "note": metadata.get("note", ""),
+        }
         model = from_tree(ModelConfig, known["config"]["model"], "the config")
         if None in (model.resolution, model.channels):
             raise ValueError("it does not tell the shape of the pictures")

@@ -12,7 +12,7 @@ accelerate launch --num_processes 1 --num_machines 1 --mixed_precision no --dyna
 if [ ! -e "$run/judge.safetensors" ]; then
     fes judge train --data "$data" --out "$run/judge.safetensors" --kind plain --kimg 10
 fi
-fes evaluate --weights "$run" --data "$data" --judge "$run/judge.safetensors" --out "$run/evaluation.json"
+fes evaluate --run "$run" --newest --data "$data" --judge "$run/judge.safetensors"
 
 # A face that was never trained on: the first of the test's, out of its tar by its name.
 tar -xOf "$data/drawn-test-000000.tar" 200000000.png > "$run/face.png"

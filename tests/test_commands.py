@@ -64,7 +64,7 @@ def test_from_shards_to_seven_expressions(tmp_path: Path) -> None:
         ["shards", "build", "drawn", "--out", data, *people],
         ["shards", "verify", data],
         ["accelerate.commands.launch", *train],
-        ["fes.cli", "synthesize", "--weights", run, "--image", face, "--out", sheet],
+        ["fes.cli", "synthesize", face, "--weights", run, "--out", sheet],
     ):
         done = command(*words)
         assert done.returncode == 0, done.stderr

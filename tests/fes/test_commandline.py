@@ -1,8 +1,10 @@
 """Misspelt words on a command line."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
+import tyro
 
 from fes.commandline import check_words
 from fes.errors import InputError
@@ -16,10 +18,17 @@ class Inner:
 @dataclass
 class Outer:
     plain: int = 0
+    quick: bool = False
     inner: Inner = field(default_factory=Inner)
 
 
-COMMANDS = {"run": Outer, "group": {"first": Inner, "second": Inner}}
+@dataclass
+class Bare:
+    face_file: tyro.conf.Positional[Path]
+    plain: int = 0
+
+
+COMMANDS = {"run": Outer, "draw": Bare, "group": {"first": Inner, "second": Inner}}
 
 
 @pytest.mark.parametrize(
@@ -27,6 +36,7 @@ COMMANDS = {"run": Outer, "group": {"first": Inner, "second": Inner}}
     [
         ["run", "--plain", "3", "--deep-value=4", "--deep_value", "5"],
         ["group", "first", "--deep-value", "-1"],
+        ["draw", "face.png", "--plain", "3"],
         ["--help"],
         ["run", "--help"],
         ["group"],
@@ -47,6 +57,7 @@ def test_words_that_mean_something_pass(words):
             ["run", "--inner.deep-value", "3"],
             "there is no flag --inner.deep-value; did you mean '--deep-value'",
         ),
+        (["draw", "--face_file=face.png"], "--face-file is no flag: write what it stands for without it"),
     ],
 )
 def test_a_word_that_means_nothing_is_told_with_the_nearest(words, told):
@@ -58,3 +69,13 @@ def test_flags_of_nested_settings_bear_their_names_where_they_should():
     check_words(["--plain", "1", "--inner.deep-value", "2"], Outer, prefixed=True)
     with pytest.raises(InputError, match=r"did you mean '--inner.deep-value'"):
         check_words(["--deep-value", "2"], Outer, prefixed=True)
+
+
+def test_what_is_switched_on_can_be_switched_off_where_flags_come_in_pairs():
+    check_words(["--quick", "--no-quick"], Outer, pairs=True)
+    for words, told in (
+        (["--no-quick"], "did you mean '--quick'"),
+        (["--no-plain", "1"], "no flag --no-plain"),
+    ):
+        with pytest.raises(InputError, match=told):
+            check_words(words, Outer, pairs="plain" in words[0])

@@ -104,6 +104,23 @@ def test_a_picture_that_is_not_square_is_cut_to_its_central_square(tmp_path, siz
     assert picture.max() < 120
 
 
+def test_a_square_of_a_picture_is_read_upright(tmp_path):
+    path = saved(Image.fromarray(gradient(100, 200)), tmp_path / "a.png")
+    assert np.array_equal(read_picture(path, 48, 1, (30, 20, 48))[0], gradient(100, 200)[20:68, 30:78])
+    turned, exif = Image.fromarray(gradient(100, 200)), Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter, so that it is 100 wide and 200 high
+    turned.save(tmp_path / "b.png", exif=exif)
+    upright = np.rot90(gradient(100, 200), -1)
+    assert np.array_equal(read_picture(tmp_path / "b.png", 48, 1, (20, 130, 48))[0], upright[130:178, 20:68])
+
+
+@pytest.mark.parametrize("square", [(-1, 0, 48), (0, -1, 48), (0, 0, 0), (160, 0, 48), (0, 60, 48)])
+def test_a_square_beyond_a_picture_is_one_sentence(tmp_path, square):
+    path = saved(Image.fromarray(gradient(100, 200)), tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"does not lie in .*a\.png, which is 200 pixels wide and 100 high$"):
+        read_picture(path, 48, 1, square)
+
+
 def test_a_small_picture_is_enlarged(tmp_path):
     path = saved(Image.fromarray(gradient(10, 10)), tmp_path / "a.png")
     row = read_picture(path, 96, 1)[0, 50].astype(int)

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from fes import draws, networks
-from fes.config import Config, ModelConfig, OptimiserConfig
+from fes.config import AugmentConfig, Config, LossConfig, ModelConfig, OptimiserConfig
 from fes.errors import InputError
 from fes.hardware import Hardware
 from fes.runtime.player import Player
@@ -31,6 +31,19 @@ TINY = [*(f"--model.{name.replace('_', '-')}={value}" for name, value in MODEL.i
 CONFIG = Config(
     data="", run=Path(), batch=8, critic_steps=2, model=ModelConfig(resolution=48, channels=1, **MODEL)
 )
+EVERYTHING = dataclasses.replace(
+    CONFIG,
+    model=dataclasses.replace(CONFIG.model, skip="mask"),
+    loss=LossConfig(
+        expression_weight=1.0,
+        cycle_weight=1.0,
+        consistency_weight=1.0,
+        feature_weight=1.0,
+        adversary="r1-relativistic",
+        balance=True,
+    ),
+    augment=AugmentConfig(strength=0.5),
+)
 
 
 # ---- several processes, sound and spoilt
@@ -43,10 +56,10 @@ class Apart(Player):
         vars(self).update(vars(player))
         self.steps = steps
 
-    def step(self, batch, noise):
+    def step(self, batch, noise, **asked):
         self.steps -= 1
         with self._alone() if self.steps < 0 else contextlib.nullcontext():
-            return super().step(batch, noise)
+            return super().step(batch, noise, **asked)
 
 
 @contextlib.contextmanager
@@ -88,6 +101,7 @@ def compare_sound_and_spoilt(out: Path) -> None:
     for name in ("", *SPOILT):
         with spoilt(name, runtime):
             verdicts[name] = judged(Comparison(CONFIG, runtime).found(), FLOAT64)
+    verdicts["everything"] = judged(Comparison(EVERYTHING, runtime).found(), FLOAT64)
     comparison.UPDATES = 10
     sound = Comparison(CONFIG, runtime)
     verdicts["far"] = [(each.gradients.largest, each.weights.largest) for each in sound.found()]
@@ -118,6 +132,7 @@ def test_two_sound_ranks_in_pieces_are_right(verdicts):
     right = "the gradients are right: 2 processes compute what one would at once, to the bit alike"
     assert [each[""] for each in verdicts] == [[True, right]] * 2
     assert all(gradients < 1e-12 and weights < 1e-10 for gradients, weights in verdicts[0]["far"])
+    assert [each["everything"] for each in verdicts] == [[True, right]] * 2
     assert 1 <= verdicts[0]["updates"] <= 10
 
 

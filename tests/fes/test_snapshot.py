@@ -1,5 +1,6 @@
 """Snapshots: one file that is enough, and every other file refused in one sentence."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -17,7 +18,14 @@ from fes.ema import Ema
 from fes.errors import InputError
 from fes.expressions import EXPRESSIONS
 from fes.networks import Networks
-from fes.snapshot import code_commit, find_snapshot, load_snapshot, save_snapshot, snapshot_path
+from fes.snapshot import (
+    code_commit,
+    export_snapshot,
+    find_snapshot,
+    load_snapshot,
+    save_snapshot,
+    snapshot_path,
+)
 from fes.tree import to_tree
 
 DATA = {"source": "drawn", "fingerprint": "ab", "train": {"happy": 3}}
@@ -34,6 +42,12 @@ def saved(tiny_config) -> tuple[Path, Ema, Config]:
     path = snapshot_path(tiny_config.run, 12.5)
     save_snapshot(path, ema, tiny_config, 12.5, DATA)
     return path, ema, tiny_config
+
+
+def contents(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """The tensors and the metadata of a safetensors file."""
+    with safe_open(path, "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
 
 
 def refused(path: Path) -> str:
@@ -57,8 +71,7 @@ def test_a_snapshot_gives_back_the_averaged_weights(saved):
 
 def test_the_metadata_hold_config_classes_kimg_commit_and_data(saved):
     path, _, config = saved
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata()
+    _, metadata = contents(path)
     assert metadata["format"] == "fes-snapshot-1"
     assert json.loads(metadata["config"]) == to_tree(config)
     assert tuple(json.loads(metadata["classes"])) == EXPRESSIONS
@@ -72,8 +85,7 @@ def test_weights_are_saved_in_single_precision(tiny_config):
     tiny_config.run.mkdir()
     path = snapshot_path(tiny_config.run, 0.0)
     save_snapshot(path, Ema(Networks(tiny_config.model, seed=3).double(), 20.0), tiny_config, 0.0, DATA)
-    with safe_open(path, "pt") as file:
-        assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float32}  # noqa: SIM118
+    assert {tensor.dtype for tensor in contents(path)[0].values()} == {torch.float32}
 
 
 def test_a_snapshot_alone_is_enough_in_another_process(saved, tmp_path):
@@ -92,8 +104,58 @@ def test_a_snapshot_alone_is_enough_in_another_process(saved, tmp_path):
         capture_output=True,
         text=True,
         check=False,
+        timeout=300,
     )
     assert (done.stdout, done.stderr) == ("(1, 1, 48, 48) False\n", "")
+
+
+def test_an_export_has_half_the_bytes_and_all_that_is_known(saved, tmp_path):
+    path, ema, _ = saved
+    out = tmp_path / "new" / "half.safetensors"
+    export_snapshot(path.parent, out, note="drawn faces only")
+    (tensors, metadata), (whole, before) = contents(out), contents(path)
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
+    assert all(torch.equal(tensors[name], whole[name].half()) for name in whole)
+    assert {**metadata, "config": before["config"]} == {**before, "note": "drawn faces only"}
+    snapshot = load_snapshot(out)
+    assert {p.dtype for p in snapshot.generator.parameters()} == {torch.float32}
+    assert torch.allclose(snapshot.encoder.to_code.weight, ema.average["encoder"].to_code.weight, rtol=1e-3)
+    assert snapshot.metadata["note"] == "drawn faces only"
+    export_snapshot(out, tmp_path / "again.safetensors")
+    assert contents(tmp_path / "again.safetensors")[1] == metadata
+
+
+def test_an_export_does_not_tell_where_things_lay(saved, tmp_path):
+    path, *_ = saved
+    tensors, metadata = contents(path)
+    config = json.loads(metadata["config"])
+    config |= {"data": "/home/me/a:0.5,https://host/b:0.5", "run": "/home/me/run"}
+    path.write_bytes(save(tensors, metadata | {"config": json.dumps(config)}))
+    export_snapshot(path, tmp_path / "half.safetensors")
+    told = json.loads(contents(tmp_path / "half.safetensors")[1]["config"])
+    assert told == config | {"data": "a:0.5,b:0.5", "run": "run"}
+
+
+def test_what_half_precision_cannot_hold_is_refused(saved, tmp_path):
+    path, *_ = saved
+    tensors, metadata = contents(path)
+    tensors["encoder.to_code.bias"][0] = 1e5
+    path.write_bytes(save(tensors, metadata))
+    with pytest.raises(
+        InputError, match=r"cannot be halved: encoder\.to_code\.bias holds numbers beyond 65,504"
+    ):
+        export_snapshot(path, tmp_path / "half.safetensors")
+    assert not (tmp_path / "half.safetensors").exists()
+
+
+def test_a_snapshot_of_before_there_were_skips_has_none(saved):
+    path, _, config = saved
+    tensors, metadata = contents(path)
+    older = json.loads(metadata["config"])
+    del older["model"]["skip"]
+    path.write_bytes(save(tensors, metadata | {"config": json.dumps(older)}))
+    snapshot = load_snapshot(path)
+    assert (snapshot.model, snapshot.encoder.skip) == (config.model, "none")
 
 
 def test_a_runs_folder_stands_for_its_newest_snapshot(saved):
@@ -113,8 +175,8 @@ def test_a_place_without_a_snapshot_is_refused(tmp_path):
 def test_a_file_that_is_no_snapshot_or_damaged_is_refused(saved, damage):
     path, *_ = saved
     whole = path.read_bytes()
-    contents = {"text": b"weights", "empty": b"", "half": whole[: len(whole) // 2], "head": whole[:7]}
-    path.write_bytes(contents[damage])
+    damaged = {"text": b"weights", "empty": b"", "half": whole[: len(whole) // 2], "head": whole[:7]}
+    path.write_bytes(damaged[damage])
     assert f"{path} is not a snapshot, or is damaged" in refused(path)
 
 
@@ -127,9 +189,7 @@ def test_another_safetensors_file_is_refused(tmp_path):
 
 def test_weights_that_do_not_fit_their_config_are_refused(saved):
     path, *_ = saved
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata()
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    tensors, metadata = contents(path)
     tensors["encoder.to_code.weight"] = tensors["encoder.to_code.weight"][:, :5].contiguous()
     del tensors["generator.from_code.bias"]
     path.write_bytes(save(tensors, metadata))
@@ -156,9 +216,8 @@ def test_weights_that_do_not_fit_their_config_are_refused(saved):
 )
 def test_a_snapshot_whose_description_is_missing_or_anothers_is_refused(saved, change):
     path, *_ = saved
-    with safe_open(path, "pt") as file:
-        metadata = {key: value for key, value in (file.metadata() | change).items() if value is not None}
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    tensors, metadata = contents(path)
+    metadata = {key: value for key, value in (metadata | change).items() if value is not None}
     path.write_bytes(save(tensors, metadata))
     assert str(path) in refused(path)
 
@@ -172,3 +231,31 @@ def test_names_of_snapshots_sort_by_time(tmp_path):
     kimg = [0.0, 0.5, 2.0, 50.0, 999.936, 1000.0, 25000.0]
     names = [snapshot_path(tmp_path, each).name for each in kimg]
     assert sorted(names) == names
+
+
+@pytest.mark.parametrize("skip", ["none", "features", "residual", "mask"])
+def test_a_snapshot_of_each_kind_of_network_draws_what_the_average_draws(tiny_config, skip):
+    config = dataclasses.replace(tiny_config, model=dataclasses.replace(tiny_config.model, skip=skip))
+    config.run.mkdir()
+    ema = Ema(Networks(config.model, seed=3), 20.0)
+    path = snapshot_path(config.run, 1.0)
+    save_snapshot(path, ema, config, 1.0, DATA)
+    snapshot = load_snapshot(path)
+    assert snapshot.model.skip == skip
+    x, label = torch.rand(2, 1, 48, 48) * 2 - 1, torch.tensor([0, 3])
+    expected = ema.average["generator"](ema.average["encoder"](x), label)
+    assert torch.equal(snapshot.generator(snapshot.encoder(x), label), expected)
+
+
+def test_a_snapshot_from_before_there_was_a_choice_is_of_the_original_kind(saved):
+    path, *_ = saved
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    config = json.loads(metadata["config"])
+    for section in ("stages", "start", "augment", "evaluation"):
+        del config[section]
+    del config["model"]["skip"]
+    config["loss"] = {"image_weight": 1.0}
+    save_file(tensors, path, metadata | {"config": json.dumps(config)})
+    assert load_snapshot(path).model.skip == "none"

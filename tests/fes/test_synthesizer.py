@@ -1,21 +1,35 @@
-"""One face in, seven expressions out."""
+"""One face in, seven expressions out, or one expression by degrees."""
+
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
+from einops import rearrange
+from PIL import Image
 from torch import nn
+from torch.nn import functional
 
+from fes.config import Config
+from fes.ema import Ema
 from fes.errors import InputError
 from fes.expressions import EXPRESSIONS
+from fes.networks import Networks
 from fes.pictures import to_float, to_uint8
-from fes.snapshot import Snapshot
-from fes.synthesizer import Synthesizer, all_expressions, synthesize
+from fes.snapshot import Snapshot, export_snapshot, load_snapshot, save_snapshot
+from fes.synthesizer import STRENGTHS, Synthesizer, all_expressions, between, synthesize
+from shards.drawing.faces import render
+
+CLASSES = len(EXPRESSIONS)
+HAPPY, SAD = EXPRESSIONS.index("happy"), EXPRESSIONS.index("sad")
 
 
 class Shift(nn.Module):
     """A generator whose classes can be told apart: each adds its label times ten to the grey."""
 
     def forward(self, z: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        if label.is_floating_point():
+            label = label @ torch.arange(CLASSES + 1.0)
         return z + label.reshape(-1, 1, 1, 1) * 10 / 127.5
 
 
@@ -28,6 +42,38 @@ def faces() -> torch.Tensor:
 @pytest.fixture
 def shifting(tiny_model) -> Synthesizer:
     return Synthesizer(Snapshot(nn.Identity(), Shift(), tiny_model, 1.0, {}))
+
+
+@pytest.fixture(scope="module")
+def trained(drawn_index, drawn_judge, tiny_model) -> Networks:
+    """Encoder and generator that have learnt for some seconds how drawn people look with each expression,
+    from their true pictures and the judge."""
+    split = drawn_index.split("train")
+    numbers = np.unique([split.details(p)["numbers"] for p in range(split.samples)], axis=0)
+    drawn = render(np.repeat(numbers, CLASSES, 0), np.tile(np.arange(CLASSES), len(numbers)), 48)
+    x = to_float(torch.from_numpy(rearrange(drawn, "(p e) h w c -> p e c h w", e=CLASSES)))
+    networks, rng = Networks(tiny_model, seed=0), torch.Generator().manual_seed(0)
+    weights = [*networks.encoder.parameters(), *networks.generator.parameters()]
+    optimiser = torch.optim.Adam(weights, 1e-2)
+    for _ in range(80):
+        person = torch.randint(len(x), (16,), generator=rng)
+        shown, label = torch.randint(CLASSES, (2, 16), generator=rng)
+        made = networks.generator(networks.encoder(x[person, shown]), label)
+        loss = (made - x[person, label]).abs().mean() + 0.3 * functional.cross_entropy(
+            drawn_judge(made), label
+        )
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return networks
+
+
+@pytest.fixture(scope="module")
+def held_out(drawn_index) -> tuple[torch.Tensor, torch.Tensor]:
+    """Every other face of the test, uint8 [n, 1, 48, 48], and what they show, int64 [n]."""
+    split = drawn_index.split("test")
+    faces = np.stack([split.image(position) for position in range(0, split.samples, 2)])
+    return torch.from_numpy(faces), torch.tensor(split.labels[::2], dtype=torch.int64)
 
 
 def test_pictures_go_through_encoder_and_generator(snapshot_file, faces):
@@ -59,15 +105,91 @@ def test_an_expression_that_is_none_is_refused(shifting, faces, label):
         shifting.one(faces[0].numpy(), label)
 
 
-def test_a_sheet_shows_the_source_and_seven_large_captioned_tiles(shifting, faces):
+def centres(page: Image.Image) -> list[int]:
+    """The grey in the middle of each tile of a row."""
+    greys = np.asarray(page)
+    return [int(greys[18 + 72, left + 72]) for left in range(0, page.width, 148)]
+
+
+def test_a_sheet_shows_the_source_and_seven_large_captioned_tiles(shifting):
     page = shifting.sheet(np.full((1, 48, 48), 50, np.uint8))
     assert page.size == (8 * (144 + 4) - 4, 18 + 144)
+    assert centres(page) == [50, 50, 60, 70, 80, 90, 100, 110]
     greys = np.asarray(page)
-    centres = [int(greys[18 + 72, place * 148 + 72]) for place in range(8)]
-    assert centres == [50, 50, 60, 70, 80, 90, 100, 110]
     assert all(greys[:18, place * 148 : place * 148 + 144].min() < 128 for place in range(8))
 
 
 def test_a_picture_file_is_read_as_the_networks_want_it(snapshot_file, face_png, drawn_index):
     picture = Synthesizer.load(snapshot_file.parent).read(face_png)
     assert np.array_equal(picture, drawn_index.split("test").image(0))
+    assert Synthesizer.load(snapshot_file).read(face_png, (8, 8, 32)).shape == (1, 48, 48)
+
+
+def test_the_way_from_one_expression_to_another_is_straight():
+    own = torch.tensor([[0.0, 0, 0, 0.75, 0.25, 0, 0]]).expand(3, -1)
+    found = between(own, torch.tensor([HAPPY, HAPPY, 0]), torch.tensor([0.0, 0.5, 1.0]))
+    assert found.tolist() == [
+        [0, 0, 0, 0.75, 0.25, 0, 0, 0],
+        [0, 0, 0, 0.875, 0.125, 0, 0, 0],
+        [1, 0, 0, 0, 0, 0, 0, 0],
+    ]
+
+
+def test_sheets_single_faces_and_strips_are_drawn_at_a_strength(shifting):
+    picture, own = np.full((1, 48, 48), 50, np.uint8), torch.eye(CLASSES)[4]
+    assert centres(shifting.sheet(picture, own, 0.5)) == [50, 70, 75, 80, 85, 90, 95, 100]
+    assert shifting.one(picture, 0, own, 0.25).max() == 80
+    strip = shifting.strip(picture, 0, own)
+    assert centres(strip) == [50, 90, 80, 70, 60, 50]
+    assert np.asarray(strip)[:18].min() < 128
+    with pytest.raises(ValueError, match="needs to know what the picture shows"):
+        shifting.one(picture, 0, strength=0.5)
+
+
+def test_strength_0_draws_the_own_expression_and_1_the_one_asked_for_to_the_bit(trained, held_out):
+    image, label = held_out
+    draw = (trained.encoder, trained.generator, image)
+    own, target = functional.one_hot(label, CLASSES).float(), (label + 1) % CLASSES
+    for strength, expected in ((torch.zeros(len(label)), label), (torch.ones(len(label)), target)):
+        assert torch.equal(synthesize(*draw, between(own, target, strength)), synthesize(*draw, expected))
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["source told", "source read"])
+def test_the_stronger_an_expression_the_more_the_judge_sees_of_it(trained, held_out, drawn_judge, told):
+    image, label = held_out
+    own = functional.one_hot(label, CLASSES).float() if told else drawn_judge.probabilities(image)
+    for target in range(CLASSES):
+        others = label != target
+        seen = seen_by_strength(trained, image[others], own[others], target, drawn_judge.probabilities)
+        assert (seen.diff() >= -1e-3).all(), (EXPRESSIONS[target], seen)
+        assert seen[-1] > seen[0] + 0.3, (EXPRESSIONS[target], seen)
+
+
+def seen_by_strength(
+    networks: Networks,
+    image: torch.Tensor,
+    own: torch.Tensor,
+    target: int,
+    probabilities: Callable[[torch.Tensor], torch.Tensor],
+) -> torch.Tensor:
+    """The mean probability of the target at each strength, [strengths]."""
+    label, seen = torch.full((len(image),), target), []
+    for strength in STRENGTHS:
+        condition = between(own, label, torch.full((len(image),), strength))
+        seen.append(
+            probabilities(synthesize(networks.encoder, networks.generator, image, condition))[:, target]
+        )
+    return torch.stack(seen).mean(1)
+
+
+def test_half_precision_moves_no_grey_by_more_than_two(trained, tiny_model, held_out, tmp_path):
+    whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
+    save_snapshot(whole, Ema(trained, 20.0), Config(data="", run=tmp_path, model=tiny_model), 1.0, {})
+    export_snapshot(whole, half)
+    drawn = [
+        all_expressions(each.encoder, each.generator, held_out[0]).int()
+        for each in map(load_snapshot, (whole, half))
+    ]
+    difference = (drawn[0] - drawn[1]).abs()
+    assert 0 < difference.max() <= 2
+    assert difference.float().mean() < 0.1

@@ -1,0 +1,126 @@
+"""`fes synthesize` and `fes export`: faces drawn with a snapshot, and a snapshot to give to others."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from fes.errors import InputError, nearest
+from fes.expressions import EXPRESSIONS, expression_label
+from fes.judge import load_judge
+from fes.pictures import Square, as_image, write_picture
+from fes.shipped import shipped_judge, shipped_synthesizer
+from fes.snapshot import export_snapshot
+from fes.synthesizer import Synthesizer
+
+
+@dataclass(frozen=True)
+class Synthesize:
+    """Draw a face with other expressions: the sheet of all seven, one, or one by degrees."""
+
+    image: tyro.conf.Positional[Path]
+    """A picture of one frontal face, cut out; any size, grey or colour."""
+    weights: Path | None = None
+    """A snapshot-*.safetensors, or the folder of a run: its newest snapshot. None: the weights that come with
+    fes."""
+    out: Path = Path("expressions.png")
+    """Where to write the result."""
+    to: str | None = None
+    """One expression (angry, disgusted, afraid, happy, sad, surprised, neutral) instead of the sheet."""
+    strength: float = 1.0
+    """How far to go from the expression that the picture shows, 0, to the one that is asked for, 1."""
+    strip: bool = False
+    """With --to, draw the expression at strengths 0, 0.25, 0.5, 0.75 and 1 side by side."""
+    source: str | None = None
+    """The expression that the picture shows, from which strength counts. None: as the judge reads it."""
+    judge: Path | None = None
+    """A judge made by 'fes judge train'. None: the judge that comes with fes."""
+    crop: str | None = None
+    """The square of the picture that holds the face, as LEFT,TOP,SIDE in pixels. None: the central square."""
+
+    def run(self) -> None:
+        self._check()
+        square = None if self.crop is None else _square(self.crop)
+        label, source = _label("--to", self.to), _label("--source", self.source)
+        synthesizer = Synthesizer.load(self.weights or shipped_synthesizer())
+        picture = torch.from_numpy(synthesizer.read(self.image, square))
+        own = self._own(source, picture) if self.strip or self.strength < 1 else None
+        start = time.perf_counter()
+        drawn = self._drawn(synthesizer, picture, label, own)
+        seconds = time.perf_counter() - start
+        write_picture(drawn, self.out)
+        print(f"wrote {self.out} ({seconds:.2f} s, weights of {synthesizer.snapshot.kimg:g} kimg)")
+
+    def _check(self) -> None:
+        if not 0 <= self.strength <= 1:
+            raise InputError(f"--strength is {self.strength:g}: it must be from 0 to 1")
+        if self.strip and self.to is None:
+            raise InputError("--strip shows one expression by degrees: name it by --to")
+        if self.strip and self.strength != 1:
+            raise InputError("--strip draws all strengths: leave out --strength")
+
+    def _own(self, source: int | None, picture: Tensor) -> Tensor:
+        """What the picture shows, float32 [classes], as told or as read; it is said on the terminal."""
+        if source is not None:
+            return functional.one_hot(torch.tensor(source), len(EXPRESSIONS)).float()
+        judge = load_judge(self.judge or shipped_judge())
+        channels, resolution, _ = picture.shape
+        judge.check_shape(resolution, channels)
+        own = judge.probabilities(picture[None])[0]
+        print(f"the judge reads {self.image} as {_shares(own)}; --source tells it otherwise")
+        return own
+
+    def _drawn(
+        self, synthesizer: Synthesizer, picture: Tensor, label: int | None, own: Tensor | None
+    ) -> Image.Image:
+        if label is None:
+            return synthesizer.sheet(picture.numpy(), own, self.strength)
+        if self.strip and own is not None:
+            return synthesizer.strip(picture.numpy(), label, own)
+        return as_image(synthesizer.one(picture.numpy(), label, own, self.strength))
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a snapshot with half the bytes and nearly the same pictures, to give to others."""
+
+    weights: Path
+    """A snapshot-*.safetensors, or the folder of a run: its newest snapshot."""
+    out: Path
+    """Where to write it (.safetensors)."""
+    note: str = ""
+    """A word to whoever uses it, which is kept in the file."""
+
+    def run(self) -> None:
+        export_snapshot(self.weights, self.out, self.note)
+        print(f"wrote {self.out} ({self.out.stat().st_size / 1e6:.1f} MB)")
+
+
+def _label(flag: str, name: str | None) -> int | None:
+    if name is None:
+        return None
+    label = expression_label(name)
+    if label is None:
+        raise InputError(f"{flag} {name} is no expression{nearest(name, EXPRESSIONS)}")
+    return label
+
+
+def _square(crop: str) -> Square:
+    try:
+        left, top, side = (int(number) for number in crop.split(","))
+    except ValueError:
+        raise InputError(
+            f"--crop {crop} is no square: give it as LEFT,TOP,SIDE, such as 150,150,212"
+        ) from None
+    return left, top, side
+
+
+def _shares(own: Tensor) -> str:
+    """The classes of which a face shows a tenth at least, the greatest first."""
+    shares = sorted(zip(own.tolist(), EXPRESSIONS, strict=True), reverse=True)
+    return ", ".join(f"{name} ({share:.2f})" for share, name in shares if share >= 0.1)

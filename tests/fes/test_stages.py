@@ -1,0 +1,98 @@
+"""Stages: when each begins, what it moves, and with which weights and rates."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from fes import draws
+from fes.config import AutoencoderStage, Config, GanStage, LossConfig, OptimiserConfig, StagesConfig
+from fes.dials import Dials
+from fes.networks import Networks
+from fes.runtime.processes import Runtime
+from fes.stages import stage_at, staged
+from fes.stream import Stream
+from fes.train import Cast
+
+CYCLE_KIMG = 3 * 8 / 1000
+
+
+@pytest.fixture
+def config(tiny_config: Config) -> Config:
+    """Two cycles of each of the first stages."""
+    first = AutoencoderStage(2 * CYCLE_KIMG, reconstruction_weight=5.0, autoencoder_rate=1e-3)
+    second = GanStage(2 * CYCLE_KIMG, expression_weight=0.5, critic_rate=2e-3)
+    loss = LossConfig(image_weight=0.75, cycle_weight=0.5)
+    return dataclasses.replace(tiny_config, loss=loss, stages=StagesConfig(first, second))
+
+
+def test_stages_follow_one_another_at_turns_of_the_critics(config):
+    stages = [stage_at(config, step) for step in range(18)]
+    assert stages == 6 * ["autoencoder"] + 6 * ["gan"] + 6 * ["joint"]
+    # A length that ends within a cycle lasts until the cycle is over.
+    longer = dataclasses.replace(config.stages, gan=GanStage(2.1 * CYCLE_KIMG))
+    stages = [stage_at(dataclasses.replace(config, stages=longer), step) for step in range(18)]
+    assert stages == 6 * ["autoencoder"] + 9 * ["gan"] + 3 * ["joint"]
+
+
+def test_without_stages_all_is_trained_jointly_and_each_stage_may_be_alone(config):
+    assert {stage_at(dataclasses.replace(config, stages=StagesConfig()), step) for step in range(9)} == {
+        "joint"
+    }
+    alone = dataclasses.replace(config, stages=StagesConfig(gan=GanStage(CYCLE_KIMG)))
+    assert [stage_at(alone, step) for step in range(6)] == 3 * ["gan"] + 3 * ["joint"]
+
+
+def test_a_stage_has_its_own_weights_and_rates_and_for_the_rest_those_of_the_run(config):
+    first, second = staged(config, "autoencoder"), staged(config, "gan")
+    assert first.loss == dataclasses.replace(config.loss, reconstruction_weight=5.0)
+    assert first.optimiser == OptimiserConfig(autoencoder_rate=1e-3)
+    assert second.loss == dataclasses.replace(config.loss, expression_weight=0.5)
+    assert second.optimiser == OptimiserConfig(critic_rate=2e-3)
+    assert staged(config, "joint") == config
+    rest = dataclasses.replace(first, loss=config.loss, optimiser=config.optimiser)
+    assert rest == config
+    zero = GanStage(CYCLE_KIMG, image_weight=0.0)
+    assert staged(dataclasses.replace(config, stages=StagesConfig(gan=zero)), "gan").loss.image_weight == 0.0
+
+
+def parts_of(networks: Networks) -> dict[str, torch.Tensor]:
+    """Weights by name; those that only a source's features pass through have a name of their own."""
+    named = {name: value.clone() for name, value in networks.state_dict().items()}
+    return {name.replace("generator.joins", "joins").replace("image_critic.head", "head"): value
+            for name, value in named.items()}  # fmt: skip
+
+
+@pytest.mark.usefixtures("one_core")
+@pytest.mark.parametrize("skip", ["none", "mask"])
+def test_each_stage_moves_its_own_networks_with_optimisers_that_know_nothing(config, drawn_index, skip):
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, skip=skip))
+    networks = Networks(config.model, seed=0)
+    cast = Cast(config, networks, Dials(config.loss), Runtime())
+    stream = Stream([drawn_index.split("train")], seed=0, batch=8, window=64)
+    own = {
+        "autoencoder": {"latent_critic", "encoder", "generator", "joins"},
+        "gan": {"image_critic", "head", "generator"},
+        "joint": {"image_critic", "latent_critic", "encoder", "generator", "joins"},
+    }
+    for stage, first in (("autoencoder", 0), ("gan", 6), ("joint", 12)):
+        before, players = parts_of(networks), cast(first)
+        assert all(players[name].state_dict()["optimiser"]["state"] == {} for name in own if name in players)
+        rates = {name: players[name].optimiser.param_groups[0]["lr"] for name in ("critics", "autoencoder")}
+        assert rates == {
+            "critics": 2e-3 if stage == "gan" else 5e-4,
+            "autoencoder": 1e-3 if stage == "autoencoder" else 5e-4,
+        }
+        critics = players["critics"]
+        for step in range(first, first + 3):
+            assert cast(step)["critics"] is critics
+            turn = "autoencoder" if step % 3 == 2 else "critics"
+            measured = players[turn].step(stream[step], draws.noise(0, step, 8, config.model.latent_dim))
+            assert all(torch.isfinite(value) for value in measured.values())
+        moved = {
+            name.split(".")[0]
+            for name, value in parts_of(networks).items()
+            if not torch.equal(value, before[name])
+        }
+        assert moved == own[stage] - (set() if skip == "mask" else {"joins"})
+    assert set(cast.keepers) == {"dials", "critics", "autoencoder"}

@@ -1,0 +1,169 @@
+"""`fes synthesize` and `fes export`, by command line."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fes import shipped
+from fes.cli import main
+from fes.expressions import EXPRESSIONS
+from fes.judge import Judge, load_judge, new_judge, save_judge
+from fes.snapshot import load_snapshot
+from fes.synthesizer import Synthesizer
+from tests.fes.sentences import sentence
+
+
+def synthesize(snapshot: Path, image: Path, out: Path, *more: object) -> list[str]:
+    return ["synthesize", str(image), "--weights", str(snapshot), "--out", str(out), *map(str, more)]
+
+
+def pixels(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+@pytest.fixture(scope="module")
+def judge_file(drawn_judge: Judge, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("judge") / "judge.safetensors"
+    save_judge(path, drawn_judge)
+    return path
+
+
+def test_a_sheet_of_all_expressions(snapshot_file, face_png, tmp_path, capsys):
+    out = tmp_path / "new" / "sheet.png"
+    main(synthesize(snapshot_file, face_png, out))
+    with Image.open(out) as image:
+        assert image.size == (8 * (144 + 4) - 4, 18 + 144)
+    told = capsys.readouterr().out
+    assert told.startswith(f"wrote {out} (")
+    assert "weights of 0 kimg" in told
+
+
+@pytest.mark.parametrize("name", ["happy", "HAPPINESS"])
+def test_one_expression_from_the_folder_of_a_run(snapshot_file, face_png, tmp_path, name):
+    out = tmp_path / "happy.png"
+    main(synthesize(snapshot_file.parent, face_png, out, "--to", name))
+    synthesizer = Synthesizer.load(snapshot_file)
+    assert np.array_equal(pixels(out), synthesizer.one(synthesizer.read(face_png), 3)[0])
+
+
+def test_a_photograph_of_another_size_and_in_colour(snapshot_file, tmp_path):
+    Image.new("RGB", (300, 200), "teal").save(tmp_path / "photo.jpg")
+    main(synthesize(snapshot_file, tmp_path / "photo.jpg", tmp_path / "out.png"))
+    assert (tmp_path / "out.png").exists()
+
+
+def test_a_face_in_a_larger_picture_is_drawn_as_if_it_were_alone(snapshot_file, face_png, tmp_path):
+    photo = Image.new("L", (200, 100), 255)
+    photo.paste(Image.open(face_png), (120, 30))
+    photo.save(tmp_path / "photo.png")
+    main(synthesize(snapshot_file, face_png, tmp_path / "a.png"))
+    main(synthesize(snapshot_file, tmp_path / "photo.png", tmp_path / "b.png", "--crop", "120,30,48"))
+    assert np.array_equal(pixels(tmp_path / "a.png"), pixels(tmp_path / "b.png"))
+
+
+def test_an_expression_at_a_strength_counted_from_what_is_told(snapshot_file, face_png, tmp_path):
+    out, own = tmp_path / "a.png", torch.eye(7)[EXPRESSIONS.index("sad")]
+    synthesizer = Synthesizer.load(snapshot_file)
+    picture = synthesizer.read(face_png)
+    main(synthesize(snapshot_file, face_png, out, "--to", "happy", "--strength", 0.5, "--source", "sadness"))
+    assert np.array_equal(pixels(out), synthesizer.one(picture, 3, own, 0.5)[0])
+    main(synthesize(snapshot_file, face_png, out, "--strength", 0.25, "--source", "sad"))
+    assert np.array_equal(pixels(out), np.asarray(synthesizer.sheet(picture, own, 0.25)))
+    main(synthesize(snapshot_file, face_png, out, "--to", "happy", "--strip", "--source", "sad"))
+    assert np.array_equal(pixels(out), np.asarray(synthesizer.strip(picture, 3, own)))
+
+
+def test_an_expression_at_a_strength_counted_from_what_the_judge_reads(
+    snapshot_file, face_png, judge_file, tmp_path, capsys
+):
+    out = tmp_path / "a.png"
+    main(synthesize(snapshot_file, face_png, out, "--to", "sad", "--strength", 0.5, "--judge", judge_file))
+    synthesizer = Synthesizer.load(snapshot_file)
+    picture = synthesizer.read(face_png)
+    own = load_judge(judge_file).probabilities(torch.from_numpy(picture)[None])[0]
+    assert np.array_equal(pixels(out), synthesizer.one(picture, 4, own, 0.5)[0])
+    read = f"the judge reads {face_png} as {EXPRESSIONS[own.argmax()]} ({own.max():.2f})"
+    assert capsys.readouterr().out.startswith(read)
+
+
+def test_what_comes_with_fes_is_used_where_nothing_is_named(
+    snapshot_file, face_png, judge_file, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(shipped, "_FOLDER", tmp_path)
+    asked, out = ["synthesize", face_png, "--out", tmp_path / "a.png"], tmp_path / "a.png"
+    assert "name one by --weights" in sentence(capsys, *asked)
+    main(["export", "--weights", str(snapshot_file), "--out", str(tmp_path / "synthesizer.safetensors")])
+    size = (tmp_path / "synthesizer.safetensors").stat().st_size
+    assert capsys.readouterr().out == f"wrote {tmp_path / 'synthesizer.safetensors'} ({size / 1e6:.1f} MB)\n"
+    main([*map(str, asked)])
+    synthesizer = Synthesizer(load_snapshot(tmp_path / "synthesizer.safetensors"))
+    assert np.array_equal(pixels(out), np.asarray(synthesizer.sheet(synthesizer.read(face_png))))
+    assert "name one by --judge" in sentence(capsys, *asked, "--to", "sad", "--strip")
+    (tmp_path / "judge.safetensors").write_bytes(judge_file.read_bytes())
+    main([*map(str, asked), "--to", "sad", "--strip"])
+    assert pixels(out).shape == (18 + 144, 6 * (144 + 4) - 4)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--to", "hapy"], "--to hapy is no expression; did you mean 'happy'?"),
+        (["--source", "xyz"], "--source xyz is no expression; choose from angry, disgusted, afraid, happy,"),
+        (["--strength", "1.5"], "--strength is 1.5: it must be from 0 to 1"),
+        (["--strength", "nan"], "--strength is nan: it must be from 0 to 1"),
+        (["--strip"], "--strip shows one expression by degrees: name it by --to"),
+        (
+            ["--strip", "--to", "sad", "--strength", "0.5"],
+            "--strip draws all strengths: leave out --strength",
+        ),
+        (["--crop", "1,2"], "--crop 1,2 is no square: give it as LEFT,TOP,SIDE"),
+        (["--crop", "1,2,x"], "--crop 1,2,x is no square"),
+        (["--crop", "1,2,48"], "the square of 48 pixels from 1, 2 on does not lie in"),
+        (["--image", "face.png"], "--image is no flag: write what it stands for without it"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_told_in_one_sentence(
+    snapshot_file, face_png, tmp_path, capsys, options, told
+):
+    line = sentence(capsys, *synthesize(snapshot_file, face_png, tmp_path / "a.png", *options))
+    assert line.startswith(f"fes: {told}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_judge_of_another_shape_is_told_in_one_sentence(snapshot_file, face_png, tmp_path, capsys):
+    save_judge(tmp_path / "judge", new_judge("plain", 64, 3, 0))
+    asked = synthesize(snapshot_file, face_png, tmp_path / "a.png", "--strength", "0", "--judge")
+    assert "the judge reads pictures of 64 px and 3 channels" in sentence(capsys, *asked, tmp_path / "judge")
+
+
+def test_pictures_that_cannot_be_read_are_told_in_one_sentence(snapshot_file, tmp_path, capsys):
+    (tmp_path / "note.png").write_text("a note")
+    out = tmp_path / "a.png"
+    assert "no picture at" in sentence(capsys, *synthesize(snapshot_file, tmp_path / "none.png", out))
+    told = sentence(capsys, *synthesize(snapshot_file, tmp_path / "note.png", out))
+    assert "note.png cannot be read as a picture" in told
+    assert not out.exists()
+
+
+def test_weights_that_are_none_are_told_in_one_sentence(face_png, tmp_path, capsys):
+    out = tmp_path / "a.png"
+    assert "no snapshot and no run" in sentence(capsys, *synthesize(tmp_path / "none", face_png, out))
+    assert "is not a snapshot" in sentence(capsys, *synthesize(face_png, face_png, out))
+    assert "holds no snapshot" in sentence(capsys, *synthesize(tmp_path, face_png, out))
+    assert "no snapshot and no run" in sentence(
+        capsys, "export", "--weights", tmp_path / "none", "--out", out
+    )
+
+
+def test_a_place_that_cannot_be_written_is_told_in_one_sentence(snapshot_file, face_png, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    for out in (tmp_path / "file" / "a.png", "/proc/a.png", tmp_path / "a.xyz"):
+        assert f"cannot write the picture {out}" in sentence(
+            capsys, *synthesize(snapshot_file, face_png, out)
+        )
+    export = ["export", "--weights", snapshot_file, "--out", tmp_path / "file" / "a.safetensors"]
+    assert "cannot write to the folder" in sentence(capsys, *export)
