@@ -9,7 +9,7 @@ memory that ranks share are to blame for.
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,6 +26,7 @@ from fes import trainer
 from fes.batch import Batch
 from fes.clock import Clock
 from fes.config import ClockConfig, Config
+from fes.dials import Dials
 from fes.draws import Noise
 from fes.ema import Ema
 from fes.networks import Networks
@@ -64,14 +65,15 @@ class Run:
         self,
         config: Config,
         networks: Networks,
-        players: tuple[trainer.Player, trainer.Player],
+        players: Mapping[str, trainer.Player],
+        dials: Dials,
         ema: Ema,
         batches: Iterator[Batch],
         noise_of: Callable[[int], Noise],
         mean: Callable[[Tensor], Tensor],
         asked: Callable[[int], bool],
     ) -> None:
-        self.config, self.networks, self.players = config, networks, players
+        self.config, self.networks, self.players, self.dials = config, networks, players, dials
         self.batches, self.noise_of = batches, noise_of
         self._ema, self._mean, self._asked = ema, mean, asked
         self._step = self._end = 0
@@ -81,7 +83,8 @@ class Run:
         self._end = self._step + steps
         self._step = trainer.fit(
             self.config,
-            *self.players,
+            lambda step: self.players,
+            self.dials,
             self._ema,
             self.batches,
             self.noise_of,
@@ -104,10 +107,10 @@ def together(config: Config, runtime: Runtime) -> Run:
     """This rank's part of a run of all of them."""
     config, mixture = with_data(config)
     networks = Networks(config.model, config.seed).to(runtime.device)
-    _, ema, *players = build(config, networks, runtime)
+    parts, ema, cast = build(config, networks, runtime)
     batches = runtime.placed(stream_for(config, mixture, runtime).batches(0))
     noise_of, mean, asked = noise_for(config, runtime), runtime.mean, runtime.stopping
-    return Run(config, networks, tuple(players), ema, batches, noise_of, mean, asked)
+    return Run(config, networks, parts.players, cast.dials, ema, batches, noise_of, mean, asked)
 
 
 def alone(config: Config, runtime: Runtime) -> Run:
@@ -115,20 +118,23 @@ def alone(config: Config, runtime: Runtime) -> Run:
     config, mixture = with_data(config)
     single = SimpleNamespace(rank=0, ranks=1, device=runtime.device, moved=runtime.moved)
     networks = Networks(config.model, config.seed).to(runtime.device)
-    players = tuple(Player(*each) for each in bare_players(config, networks).values())
+    dials = Dials(config.loss)
+    bare = bare_players(config, networks, dials)
+    players = {name: Player(*each) for name, each in bare.items()}
     batches = runtime.placed(stream_for(config, mixture, single).batches(0))
     ema, noise_of = Ema(networks, config.ema_halflife_kimg), noise_for(config, single)
-    return Run(config, networks, players, ema, batches, noise_of, lambda value: value, lambda step: False)
+    mean, asked = (lambda value: value), (lambda step: False)
+    return Run(config, networks, players, dials, ema, batches, noise_of, mean, asked)
 
 
 def measure_traffic(run: Run, cycle: int) -> list[Result]:
     """What a step of each player says to other ranks, and a cycle of the trainer, with all else it does."""
     results, work = [], (next(run.batches), run.noise_of(0))
     bare = bare_players(run.config, run.networks)
-    for (name, (objective, _)), player in zip(bare.items(), run.players, strict=True):
+    for name, (objective, _) in bare.items():
         with Traffic() as traffic:
-            player.step(*work)
-        own = sum(each.nbytes for each in objective.parameters())
+            run.players[name].step(*work)
+        own = sum(each.nbytes for each in objective.parameters() if each.requires_grad)
         results.append(_traffic(name, own, traffic, 1))
     with Traffic() as traffic:
         run.take(CYCLES_WATCHED * cycle)

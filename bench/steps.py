@@ -58,7 +58,8 @@ def ready(player: BarePlayer, work: Work, device: torch.device) -> list[tuple[in
     def mark(parameter: Tensor) -> None:
         marks.append((parameter.nbytes, Moment(device)))
 
-    hooks = [each.register_post_accumulate_grad_hook(mark) for each in objective.parameters()]
+    learning = [each for each in objective.parameters() if each.requires_grad]
+    hooks = [each.register_post_accumulate_grad_hook(mark) for each in learning]
     start = Moment(device)
     objective(*work)[0].backward()
     end = Moment(device)

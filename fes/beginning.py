@@ -62,7 +62,7 @@ def _check_fit(file: Path, name: str, found: dict[str, Tensor], wanted: dict[str
         here = tuple(wanted[key].shape) if key in wanted else "none"
         if there != here:
             raise InputError(
-                f"{_flag(name)}: {file} holds a {name.replace('_', ' ')} of another make: {key} is {there} "
+                f"{_flag(name)}: the {name.replace('_', ' ')} in {file} is of another make: {key} is {there} "
                 f"there and {here} here; give --model the sizes that it was trained with"
             )
 

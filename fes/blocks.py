@@ -131,12 +131,15 @@ class Downsampler(nn.Module):
 
 
 class GeneratorBlock(nn.Module):
-    """Doubles the resolution, then normalises by class."""
+    """Doubles the resolution, adds what joins there, then normalises by class."""
 
     def __init__(self, read: int, write: int) -> None:
         super().__init__()
         self.upsample = upsample(read, write)
         self.norm = ConditionalNorm(write)
 
-    def forward(self, h: Tensor, label: Tensor) -> Tensor:
-        return functional.leaky_relu(self.norm(self.upsample(h), label), SLOPE)
+    def forward(self, h: Tensor, label: Tensor, joining: Tensor | None = None) -> Tensor:
+        h = self.upsample(h)
+        # Before the class has its say: features of the source are kept or not as the class asks.
+        h = h if joining is None else h + joining
+        return functional.leaky_relu(self.norm(h, label), SLOPE)

@@ -57,7 +57,7 @@ class Dials:
 
     @property
     def adapts(self) -> bool:
-        """Whether the strength follows the image critic, which takes scores of held-out pictures."""
+        """Whether the strength follows the image critic, which takes held-out pictures."""
         return self._adaptive is not None
 
     def update(
@@ -66,8 +66,9 @@ class Dials:
         """Moves by what was measured at a step; most steps measure nothing that matters here.
 
         Args:
-            measurements: of this rank. `pull/...` move the scales, and `critic/held_out_score`, beside
-                `critic/image_score` and `critic/image_gap`, the strength.
+            measurements: of this rank. `pull/...` move the scales, and `critic/held_out_gap`, beside
+                `critic/image_gap`, the strength. (Gaps, not scores: what a critic adds to the scores of all
+                pictures of a class is arbitrary, and held-out batches hold other classes.)
             images: real pictures drawn, by all ranks, from one such measurement to the next.
         """
         pulls = {name: value for name, value in measurements.items() if name.startswith("pull/")}
@@ -76,11 +77,10 @@ class Dials:
             for name, mean in zip(pulls, means.unbind(), strict=True):
                 term = name.removeprefix("pull/")
                 self._pulls[term] = torch.lerp(mean, self._pulls.get(term, mean), SMOOTHING)
-        if self._adaptive and "critic/held_out_score" in measurements:
-            names = "critic/image_score", "critic/held_out_score", "critic/image_gap"
+        if self._adaptive and "critic/held_out_gap" in measurements:
+            names = "critic/image_gap", "critic/held_out_gap"
             means = mean_over_ranks(torch.stack([measurements[name].double() for name in names]))
-            score, held_out, gap = means.unbind()
-            self._adaptive.update(score, held_out, score - gap, images)
+            self._adaptive.update(*means.unbind(), torch.zeros_like(means[0]), images)
 
     def state_dict(self) -> dict[str, Any]:
         """The positions."""

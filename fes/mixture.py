@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fes.config import BASES, StreamConfig
+from fes.config import StreamConfig
 from fes.errors import InputError
 from fes.mix import places_of
+from fes.validity import BASES
 from shards.index import ShardIndex, Split
 from shards.remote.addresses import PIPE, is_remote, shown
 from shards.remote.shelf import CachedShards

@@ -103,9 +103,7 @@ class Generator(nn.Module):
         h = functional.leaky_relu(self.norm(h, label), SLOPE)
         maps = list(code.maps)
         for name, block in self.blocks.items():
-            h = block(h, label)
-            if maps:
-                h = h + self.joins[name](maps.pop())
+            h = block(h, label, self.joins[name](maps.pop()) if maps else None)
         return self._picture(self.to_image(h), code.source)
 
     def _picture(self, h: Tensor, source: Tensor | None) -> Tensor:
@@ -146,17 +144,30 @@ class Reading(NamedTuple):
 
 
 class ExpressionHead(nn.Module):
-    """Picture -> logits [batch, classes]."""
+    """Picture -> logits [batch, classes], as a picture of eight times the coarsest resolution shows it.
+
+    It averages neighbours before each step down. A head of convolutions with strides is soon fooled by
+    patterns as fine as a pixel, which nobody else reads as an expression.
+    """
 
     def __init__(self, model: ModelConfig) -> None:
         super().__init__()
-        self.features = Downsampler(model, norm)
-        self.to_class = nn.Linear(self.features.size, len(EXPRESSIONS))
+        resolution, channels = resolved(model)
+        self.shrink = resolution // (coarsest(resolution) * 8)
+        layers: list[nn.Module] = []
+        read = channels
+        for at in (8, 4, 2):
+            write = features_at(coarsest(resolution) * at, model)
+            layers += [nn.Conv2d(read, write, kernel_size=3, padding=1), norm(write), nn.LeakyReLU(SLOPE)]
+            layers.append(nn.AvgPool2d(2))
+            read = write
+        self.features = nn.Sequential(*layers)
+        self.to_class = nn.Linear(read * coarsest(resolution) ** 2, len(EXPRESSIONS))
         initialise(self)
         nn.init.zeros_(self.to_class.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.to_class(self.features(x)[-1].flatten(1))
+        return self.to_class(self.features(functional.avg_pool2d(x, self.shrink)).flatten(1))
 
 
 class ImageCritic(nn.Module):

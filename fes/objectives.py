@@ -53,13 +53,6 @@ def frozen(*networks: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-@torch.no_grad()
-def held_out_score(networks: Networks, dials: Dials, batch: Batch, noise: Noise) -> Tensor:
-    """The image critic's mean score, a scalar, of pictures that it is never trained on, augmented alike."""
-    x = dials.augmented(to_float(batch.image, noise.z_prior.dtype), noise)
-    return networks.image_critic(x, batch.label).score.mean()
-
-
 class Term(NamedTuple):
     """A term of the autoencoder's loss."""
 

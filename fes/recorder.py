@@ -11,6 +11,7 @@ from fes.clock import Clock
 from fes.config import Config
 from fes.ema import Ema
 from fes.errors import DamagedSample, InputError
+from fes.evaluation.in_loop import InLoop
 from fes.mixture import Mixture
 from fes.pictures import sheet, write_picture
 from fes.plan import warnings_about
@@ -37,9 +38,12 @@ class Recorder:
         mixture: Mixture,
         stream: Stream,
         start: int,
+        evaluation: InLoop | None = None,
     ) -> None:
+        """`evaluation` measures snapshots, on the main rank; None: they are not measured."""
         self.config, self.runtime, self.parts, self.ema = config, runtime, parts, ema
         self.mixture, self.stream = mixture, stream
+        self.evaluation = evaluation
         self.clock, self.watch = Clock.of(config), Watch(config)
         self.compared: tuple[int, dict[str, Any]] | None = None
         """The step at which ranks were compared last, and what the players keep there."""
@@ -109,7 +113,7 @@ class Recorder:
         self.compared = step, players
 
     def snapshot(self, step: int) -> None:
-        """Writes the average and a grid of its faces.
+        """Writes the average and a grid of its faces, and measures it.
 
         Raises `InputError`, on all ranks, where their weights differ or the folder cannot be written.
         """
@@ -124,6 +128,10 @@ class Recorder:
         grid = sheet(rows.cpu().numpy())
         write_picture(grid, self.config.run / "grids" / f"grid-{kimg:010.3f}.png")
         self.report.grid(kimg, grid)
+        if self.evaluation:
+            measured = self.evaluation.measure(path, kimg, average["encoder"], average["generator"])
+            self.report.figures(kimg, measured.logged)
+            self.say(f"kimg {kimg:.1f}: {measured.sentence}")
 
     def state(self, step: int) -> None:
         """Writes all that going on needs.

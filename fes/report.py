@@ -76,17 +76,25 @@ class Report:
         rate = images / measurements["time/seconds"]
         measurements = {"kimg": kimg, **measurements, "time/images_per_second": rate}
         with self._disk_faults_told():
-            self._stats.write(json.dumps(measurements) + "\n")
-            self._stats.flush()
-            for name, value in measurements.items():
-                self._board.add_scalar(name, value, round(kimg * 1000))
+            self._note(measurements)
         self._show(measurements)
+
+    def figures(self, kimg: float, figures: dict[str, float]) -> None:
+        """What was measured of a snapshot: a line of its own."""
+        with self._disk_faults_told():
+            self._note({"kimg": kimg, **figures})
 
     def grid(self, kimg: float, image: Image.Image) -> None:
         """A grid of pictures, for TensorBoard."""
         pixels = np.asarray(image.convert("RGB"))
         with self._disk_faults_told():
             self._board.add_image("grid", pixels, round(kimg * 1000), dataformats="HWC")
+
+    def _note(self, measurements: dict[str, float]) -> None:
+        self._stats.write(json.dumps(measurements) + "\n")
+        self._stats.flush()
+        for name, value in measurements.items():
+            self._board.add_scalar(name, value, round(measurements["kimg"] * 1000))
 
     def _show(self, measurements: dict[str, float]) -> None:
         kimg, rate = measurements["kimg"], measurements["time/images_per_second"]

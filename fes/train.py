@@ -32,12 +32,12 @@ from fes.dials import Dials
 from fes.draws import Noise, noise
 from fes.ema import Ema
 from fes.errors import InputError, told_in_one_sentence
-from fes.evaluation.in_loop import evaluation_in_loop
+from fes.evaluation.in_loop import evaluation_for
 from fes.files import hold_folder, make_folder
 from fes.machine import cores
 from fes.mixture import Mixture
 from fes.networks import Networks
-from fes.objectives import bare_players, held_out_score
+from fes.objectives import CriticObjective, bare_players
 from fes.plan import describe
 from fes.reading import Samples
 from fes.recorder import Recorder
@@ -80,14 +80,15 @@ class Cast:
     def __init__(self, config: Config, networks: Networks, dials: Dials, runtime: Runtime) -> None:
         self.config, self.networks, self.dials, self.runtime = config, networks, dials, runtime
         self.keepers: dict[str, Keeper] = {"dials": dials}
-        """What a state keeps besides weights: the players of the newest stage that was asked for, and the
-        dials."""
+        """What a state keeps besides weights: the dials, and the players of the stage asked for last."""
         self._stage: Stage | None = None
 
     def __call__(self, step: int) -> dict[str, Keeper]:
         stage = stage_at(self.config, step)
         if stage != self._stage:
             self._stage, config = stage, staged(self.config, stage)
+            for old in [each for each in self.keepers.values() if each is not self.dials]:
+                old.close()
             for name, bare in bare_players(config, self.networks, self.dials, stage).items():
                 self.keepers[name] = self.runtime.player(*bare, config.optimiser.max_gradient_norm)
         return self.keepers
@@ -130,7 +131,7 @@ def stream_for(config: Config, mixture: Mixture, runtime: Runtime) -> Stream:
 def held_out_for(
     config: Config, mixture: Mixture, runtime: Runtime, networks: Networks, dials: Dials
 ) -> Callable[[int], Tensor] | None:
-    """Step -> the image critic's mean score of this rank's share of a held-out batch, where a dial needs it.
+    """Step -> the image critic's gap on this rank's share of a held-out batch, where a dial needs it.
 
     Raises:
         InputError: it does, and there is no held-out split.
@@ -154,11 +155,13 @@ def held_out_for(
     )
     noise_of = noise_for(config, runtime)
 
-    def score(step: int) -> Tensor:
+    @torch.no_grad()
+    def gap(step: int) -> Tensor:
         batch = Batch(*(runtime.moved(part) for part in stream[step]))
-        return held_out_score(networks, dials, batch, noise_of(step))
+        critics = CriticObjective(networks, config.loss, dials, stage_at(config, step))
+        return critics(batch, noise_of(step))[1]["critic/image_gap"]
 
-    return score
+    return gap
 
 
 def noise_for(config: Config, runtime: Runtime) -> Callable[[int], Noise]:
@@ -179,9 +182,7 @@ def train(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..., 
         loop: takes the steps; called as `fit` is, with the hooks by their name.
     """
     config = asked.config
-    evaluation = runtime.together(
-        lambda: evaluation_in_loop(config, mixture, runtime.device) if runtime.is_main else None
-    )  # before anything long begins
+    evaluation = runtime.together(lambda: evaluation_for(config, mixture, runtime.device, runtime.is_main))
     stream = stream_for(config, mixture, runtime)
     runtime.from_main(lambda: make_folder(config.run))
     runtime.from_main(lambda: hold_folder(config.run))
@@ -204,14 +205,13 @@ def train(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..., 
     clock = Clock.of(config)
     with Recorder(config, runtime, parts, ema, mixture, stream, start, evaluation) as recorder:
         _greet(recorder, config, found, restored, runtime.describe(config.batch))
-        noise_of = noise_for(config, runtime)
         end = loop(
             config,
             cast,
             cast.dials,
             ema,
             batches,
-            noise_of,
+            noise_for(config, runtime),
             hooks=recorder,
             mean_over_ranks=runtime.mean,
             start=start,

@@ -58,8 +58,8 @@ def fit(
         batches: the batches of steps `start`, `start` + 1, ..., on the device.
         noise: step -> its noise, on the device.
         mean_over_ranks: the mean of a tensor over all ranks.
-        held_out: step -> the image critic's mean score of held-out pictures, this rank's share of a batch;
-            None where no dial needs it.
+        held_out: step -> the image critic's gap on held-out pictures, this rank's share of a batch; None
+            where no dial needs it.
 
     Returns:
         The step that would have been next.
@@ -85,8 +85,8 @@ def fit(
             ema.update(seen=clock.images(step + 1), images=clock.cycle * clock.batch)
         else:
             measured = players["critics"].step(batch, noise(step))
-            if held_out and clock.looks_at_held_out(step) and "critic/image_score" in measured:
-                measured |= {"critic/held_out_score": held_out(step)}
+            if held_out and clock.looks_at_held_out(step) and "critic/image_gap" in measured:
+                measured |= {"critic/held_out_gap": held_out(step)}
         meters.add(measured)
         dials.update(measured, mean_over_ranks, MEASURE_EVERY * clock.cycle * clock.batch)
     raise AssertionError("the count never ends")

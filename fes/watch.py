@@ -46,6 +46,7 @@ class Watch:
 
     def __init__(self, config: Config) -> None:
         self._weight, self._rate = config.loss.penalty_weight, config.optimiser.critic_rate
+        self._one_sided = config.loss.adversary == "wgan-gp-one-sided"
         self._seen = {critic: deque[_Seen](maxlen=TICKS) for critic in ("image", "latent")}
 
     def fault(self, kimg: float, measurements: Mapping[str, float]) -> InputError | None:
@@ -74,7 +75,9 @@ class Watch:
             return f"the {critic} critic is dead ({figures}) and tells nothing apart; {self._slower()}"
         if self._weight == 0:
             return None
-        if newest.norm == 0 or (lasting and any(_is_constant(seen, name) for name in ("norm", "penalty"))):
+        # A one-sided penalty is 0 for any image critic that is flat enough.
+        moving = ("norm",) if critic == "image" and self._one_sided else ("norm", "penalty")
+        if newest.norm == 0 or (lasting and any(_is_constant(seen, name) for name in moving)):
             return (
                 f"the {critic} critic's penalty is off: not a bit of its figures moves ({figures}), which no "
                 "setting brings about; look at what was changed in objectives.py, losses.py or networks.py"

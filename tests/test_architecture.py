@@ -14,14 +14,17 @@ SOURCES = sorted([*ROOT.glob("fes/**/*.py"), *ROOT.glob("shards/**/*.py")])
 BENCHES = sorted(ROOT.glob("bench/*.py"))
 
 LAYERS = (
-    {"errors", "expressions", "machine", "batch", "draws", "losses", "patience"},
-    {"hardware", "config", "tree", "files", "pictures", "commandline", "order", "mix"},
-    {"clock", "networks", "reading", "ahead", "mixture"},
-    {"stream", "decoded"},
+    {"errors", "expressions", "machine", "batch", "draws", "patience", "adaptive"},
+    {"hardware", "config", "tree", "files", "pictures", "commandline", "order", "mix", "augment", "shipped"},
+    {"validity"},
+    {"clock", "blocks", "losses", "dials", "reading", "ahead", "mixture"},
+    {"networks", "balance", "decoded", "stages"},
+    {"stream", "beginning"},
     {"ema", "objectives", "plan"},
     {"meters", "snapshot", "state", "judge", "arguments"},
     {"trainer", "runtime", "report", "synthesizer", "watch"},
-    {"evaluation", "recorder"},
+    {"evaluation", "synthesis"},
+    {"recorder"},
     {"train"},
     {"selfcheck"},
     {"cli"},
@@ -49,6 +52,14 @@ FLOORS = {
         {"heartbeat", "engine"},
         {"processes"},
     ),
+    "fes/judge": ({"augmentation", "confusion"}, {"network"}, {"training", "file"}),
+    "fes/evaluation": (
+        {"distances", "similarity", "identity", "probe", "score", "faces", "embedder", "inception", "best"},
+        {"regions", "eigenfaces", "figures", "results"},
+        {"readings"},
+        {"evaluator"},
+        {"command", "in_loop"},
+    ),
     "fes/selfcheck": ({"verdict"}, {"comparison"}, {"command"}, {"__main__"}),
 }
 """The modules of a package from the ground up; each imports from those below its own alone."""
@@ -65,6 +76,8 @@ PLACES = {
     "tensorboard": {"fes/report.py"},
     "torch.utils.tensorboard": {"fes/report.py"},
     "yaml": {"fes/tree.py", "fes/plan.py"},
+    "onnxruntime": {"fes/evaluation/embedder.py"},
+    "torch_fidelity": {"fes/evaluation/inception.py"},
     "simplejpeg": {"shards/pictures.py"},
     "h5py": {"shards/sources/matlab.py"},
     "pyarrow": {"shards/sources/parquet.py"},
@@ -72,7 +85,7 @@ PLACES = {
 }
 """Where alone a library may be used."""
 
-MATHEMATICS = ("networks", "losses", "objectives", "trainer", "draws", "ema", "meters")
+MATHEMATICS = ("networks", "losses", "objectives", "trainer", "draws", "ema", "meters", "augment", "adaptive")
 NOT_MATHEMATICS = {"fes.runtime", "fes.report", "fes.snapshot", "fes.state", "rich", "accelerate", "tyro"}
 
 

@@ -90,6 +90,10 @@ class Engine:
             whole = {**self.optimiser.state_dict(), "state": {0: part} if part else {}}
         restore_optimiser(self.optimiser, whole)
 
+    def close(self) -> None:
+        """Lets go of the weights, before another engine takes them: both would handle their gradients."""
+        self.objective.destroy()
+
     def _backward_of(self, batch: Batch, noise: Noise, count: int, last: bool, **asked: bool) -> Measurements:
         self.objective.set_gradient_accumulation_boundary(last)
         loss, measurements = self.objective(batch, noise, **asked)

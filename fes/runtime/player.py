@@ -67,6 +67,9 @@ class Player:
         if self._scaler.is_enabled() and state["scaler"]:  # empty where the run was in another precision
             self._scaler.load_state_dict(state["scaler"])
 
+    def close(self) -> None:
+        """Lets go of the weights, before another player takes them. DDP acts in its own passes alone."""
+
     def _backward(self, batch: Batch, noise: Noise, **asked: bool) -> Measurements:
         return in_pieces(batch, noise, self.micro_batch, partial(self._backward_of, **asked))
 

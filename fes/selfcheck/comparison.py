@@ -42,7 +42,7 @@ class Alone:
         if self.clip is not None:
             nn.utils.clip_grad_norm_(objective.parameters(), self.clip)
         optimiser.step()
-        return {key: each.grad for key, each in objective.named_parameters()}
+        return {key: each.grad for key, each in learning(objective).items()}
 
 
 class Comparison:
@@ -105,9 +105,9 @@ class Comparison:
         found, expected = {}, {}
         for name in ("critics", "autoencoder"):
             bare = self.players(self.networks())[name]
-            before = {key: each.detach().clone() for key, each in bare.objective.named_parameters()}
+            before = {key: each.detach().clone() for key, each in learning(bare.objective).items()}
             self.runtime.player(*descending(bare, 1.0), self.clip).step(*self.data(0, self.share))
-            after = dict(bare.objective.named_parameters())
+            after = learning(bare.objective)
             found |= {f"{name}: {key}": each - after[key].detach() for key, each in before.items()}
             alone = Alone(self.players(self.networks()), self.clip).step(name, *self.data(0))
             expected |= {f"{name}: {key}": each for key, each in alone.items()}
@@ -140,9 +140,14 @@ class Comparison:
             players[name].step(*self.data(step, self.share))
 
 
+def learning(objective: nn.Module) -> dict[str, nn.Parameter]:
+    """What an objective trains, by name: not what no term of it reaches."""
+    return {name: each for name, each in objective.named_parameters() if each.requires_grad}
+
+
 def descending(player: BarePlayer, rate: float) -> BarePlayer:
     """The same player, by plain gradient descent."""
-    return player._replace(optimiser=torch.optim.SGD(player.objective.parameters(), rate))
+    return player._replace(optimiser=torch.optim.SGD(learning(player.objective).values(), rate))
 
 
 def affordable(config: Config, runtime: Runtime) -> Config:

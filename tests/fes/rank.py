@@ -5,6 +5,8 @@ import itertools
 import os
 import resource
 import signal
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,19 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fes import draws, train
-from fes.config import ClockConfig, Config, ModelConfig
+from fes import clock, draws, train, trainer
+from fes.config import (
+    AugmentConfig,
+    AutoencoderStage,
+    ClockConfig,
+    Config,
+    GanStage,
+    LossConfig,
+    ModelConfig,
+    StagesConfig,
+)
+from fes.dials import Dials
+from fes.ema import Ema
 from fes.hardware import Hardware
 from fes.mixture import Mixture
 from fes.networks import Networks
@@ -36,6 +49,28 @@ WAYS = {
     "pieces-readers": (Hardware(micro_batch=2), 3),
 }
 """Hardware, and processes that read ahead."""
+BATCH = 12
+CYCLE_KIMG = (CRITIC_STEPS + 1) * BATCH / 1000
+EVERYTHING = {
+    "model": replace(MODEL, skip="mask"),
+    "loss": LossConfig(
+        expression_weight=0.5,
+        cycle_weight=0.7,
+        consistency_weight=0.3,
+        feature_weight=2.0,
+        adversary="r1-relativistic",
+        penalty_weight=3.0,
+        balance=True,
+    ),
+    "augment": AugmentConfig(flips=True, class_balance=0.8, strength=0.4, adapt_kimg=0.4),
+    "stages": StagesConfig(
+        AutoencoderStage(3 * CYCLE_KIMG, latent_weight=0.1, autoencoder_rate=1e-3),
+        GanStage(3 * CYCLE_KIMG, image_weight=0.5, critic_rate=2e-4),
+    ),
+}
+"""A recipe with all that there is: three cycles of each of the first stages, and four of the last."""
+BOUNDARY, WITHIN = 6 * (CRITIC_STEPS + 1), 8 * (CRITIC_STEPS + 1) - 1
+"""Steps: where the last stage begins, and in the midst of it and of a cycle."""
 
 
 class InFloat64:
@@ -44,63 +79,96 @@ class InFloat64:
     The batch of 12 is one that 1, 2, 3 and 4 ranks can share.
     """
 
-    def __init__(self, data: str, run: Path, runtime: Runtime) -> None:
-        config = Config(data=data, run=run, batch=12, critic_steps=CRITIC_STEPS, model=MODEL)
-        kimg = UPDATES * (CRITIC_STEPS + 1) * config.batch / 1000
-        self.config = Config(**{**vars(config), "clock": ClockConfig(total_kimg=kimg)})
+    def __init__(self, data: str, run: Path, runtime: Runtime, **recipe: Any) -> None:
+        # States are asked for at every step.
+        times = ClockConfig(total_kimg=UPDATES * CYCLE_KIMG, state_kimg=BATCH / 1000)
+        settings = {"batch": BATCH, "critic_steps": CRITIC_STEPS, "model": MODEL, "clock": times, **recipe}
+        self.config = config = Config(data, run, shuffle_window=64, **settings)
         self.runtime = runtime
-        parts = Mixture.load(data, config.stream).parts(48, 1)
-        ranks = {"rank": runtime.rank, "ranks": runtime.ranks}
-        self.stream = Stream(parts, weights=[2.0, 1.0], seed=0, batch=config.batch, window=64, **ranks)
+        self.mixture = Mixture.load(data, config.stream)
+        self.stream = Stream(
+            self.mixture.parts(48, 1),
+            weights=[2.0, 1.0],
+            seed=0,
+            batch=BATCH,
+            window=64,
+            rank=runtime.rank,
+            ranks=runtime.ranks,
+            flips=config.augment.flips,
+            class_balance=config.augment.class_balance,
+        )
         self.share = share_of(config.batch, runtime.rank, runtime.ranks)
 
     def noise(self, step: int) -> draws.Noise:
         drawn = draws.noise(self.config.seed, step, self.config.batch, MODEL.latent_dim, self.share)
         return draws.Noise(*(part.double() for part in drawn))
 
-    def build(self) -> tuple[Parts, Any, Player, Player]:
+    def build(self, start: int = 0) -> tuple[Parts, Ema, train.Cast]:
         """As `fes.train.build`."""
-        return train.build(self.config, Networks(MODEL, self.config.seed).double(), self.runtime)
+        networks = Networks(self.config.model, self.config.seed).double()
+        return train.build(self.config, networks, self.runtime, start)
+
+    def held_out(self, networks: Networks, dials: Dials) -> Callable[[int], Tensor] | None:
+        """As `fes.train.held_out_for`."""
+        train.noise_for = lambda config, runtime: self.noise
+        return train.held_out_for(self.config, self.mixture, self.runtime, networks, dials)
 
     def first_gradients(self) -> dict[str, Tensor]:
         """What the optimisers see of both objectives on the first weights, by parameter."""
         parts, *_ = self.build()
         found: dict[str, Tensor] = {}
-        for name, player in parts.players.items():
+        for name in ("critics", "autoencoder"):
+            player = parts.players[name]
             for group in player.optimiser.param_groups:
                 group["lr"] = 0.0  # the other player is to see the first weights, too
             player.optimiser.register_step_pre_hook(lambda *_, n=name, p=player: found.update(grads(n, p)))
             player.step(self.stream[0], self.noise(0))
         return found
 
-    def train(self, workers: int, stop: int | None = None) -> dict[str, Tensor]:
+    def train(
+        self, workers: int, stop: int | None = None, saved: Mapping[int, Path] | None = None
+    ) -> dict[str, Tensor]:
         """Trains with the trainer's own loop, from the run's state if it has one.
 
-        Where it is to stop before a step, it saves its state. Returns weights, averages, the last
-        measurements, and a digest of the gradients of each step, uint8 [steps, 32].
+        Where it is to stop before a step, it saves its state; and before the steps of `saved` in other runs.
+        Returns weights, averages, dials, the last measurements, and a digest of the gradients of each step,
+        uint8 [steps, 32].
         """
-        parts, ema, critics, autoencoder = self.build()
-        digests: list[bytes] = []
-        for player in (critics, autoencoder):
-            player.optimiser.register_step_pre_hook(lambda *_, p=player: digests.append(digest(p)))
         found = self.runtime.from_main(lambda: find_state(self.config.run))
+        parts, ema, cast = self.build(found.step if found else 0)
+        digests: list[bytes] = []
+        noted: set[int] = set()
+
+        def watched(step: int) -> Mapping[str, Player]:
+            players = cast(step)
+            for name in ("critics", "autoencoder"):
+                player = players[name]
+                if id(player) not in noted:
+                    noted.add(id(player))
+                    player.optimiser.register_step_pre_hook(lambda *_, p=player: digests.append(digest(p)))
+            return players
+
         start = restore(found, parts, self.config, "data").step if found else 0
         batches: Any = self.runtime.placed(self.stream.batches(start, workers))
-        hooks = Hooks(self, parts, stop)
-        mean = self.runtime.mean
-        fit(self.config, critics, autoencoder, ema, batches, self.noise, hooks, mean, start)
+        hooks = Hooks(self, parts, stop, saved or {})
+        held_out = self.held_out(parts.networks, cast.dials)
+        mean, noise = self.runtime.mean, self.noise
+        fit(self.config, watched, cast.dials, ema, batches, noise, hooks, mean, start, held_out)
         batches.close()
+        dials = cast.dials.state_dict()
         kept = {f"weight/{key}": value for key, value in parts.networks.state_dict().items()}
         kept |= {f"average/{key}": value for key, value in ema.average.state_dict().items()}
+        kept |= {f"dial/{key}": value for key, value in {**dials["pulls"], **dials["strength"]}.items()}
         kept |= {f"measured/{key}": value for key, value in hooks.measured.items()}
         return kept | {"digests": torch.tensor([list(each) for each in digests], dtype=torch.uint8)}
 
 
 class Hooks:
-    """Keeps the last measurements, and stops before a step with a state saved."""
+    """Keeps the last measurements, saves states, and stops before a step."""
 
-    def __init__(self, run: InFloat64, parts: Parts, stop: int | None) -> None:
+    def __init__(self, run: InFloat64, parts: Parts, stop: int | None, saved: Mapping[int, Path]) -> None:
         self.run, self.parts, self.stop = run, parts, stop
+        self.saved = saved if stop is None else {stop: run.config.run}
         self.measured: dict[str, Tensor] = {}
 
     def tick(self, step: int, measurements: dict[str, float]) -> None:
@@ -110,10 +178,10 @@ class Hooks:
     def snapshot(self, step: int) -> None: ...
 
     def state(self, step: int) -> None:
-        if self.stop is not None:
+        if step in self.saved:
             players = {name: player.state_dict() for name, player in self.parts.players.items()}
             about = {"step": step, "kimg": float(step), "config": self.run.config, "fingerprint": "data"}
-            save = partial(save_state, self.run.config.run, self.parts, players, **about)
+            save = partial(save_state, self.saved[step], self.parts, players, **about)
             self.run.runtime.from_main(save)
 
     def stopping(self, step: int) -> bool:
@@ -125,12 +193,14 @@ def grads(name: str, player: Player) -> dict[str, Tensor]:
     return {
         f"gradient/{name}/{key.removeprefix('module.')}": parameter.grad.clone()
         for key, parameter in player.objective.named_parameters()
+        if parameter.requires_grad
     }
 
 
 def digest(player: Player) -> bytes:
     """A digest of the bits of all gradients of a player."""
-    parts = (parameter.grad.numpy().tobytes() for parameter in player.objective.parameters())
+    learning = (parameter for parameter in player.objective.parameters() if parameter.requires_grad)
+    parts = (parameter.grad.numpy().tobytes() for parameter in learning)
     return hashlib.sha256(b"".join(parts)).digest()
 
 
@@ -152,6 +222,35 @@ def compare_ways(data: str, out: Path, elastic: Path) -> None:
     save_file(
         {key: value.contiguous() for key, value in tensors.items()}, place(out, "elastic", runtime.rank)
     )
+    runtime.close()
+
+
+def try_everything(data: str, out: Path, others: Path) -> None:
+    """Trains with all that there is, and goes on from the states of that run; saves in `out`, by way, what
+    this rank has after ten updates.
+
+    The states that this number of ranks leaves are in `out`. It goes on from these ("boundary", "within"),
+    and from those that another number left in `others`, where there are some ("others").
+    """
+    clock.MEASURE_EVERY = trainer.MEASURE_EVERY = 1  # else only the first cycle would measure anything
+    runtime = Runtime()
+
+    def keep(way: str, tensors: dict[str, Tensor]) -> None:
+        save_file({key: value.contiguous() for key, value in tensors.items()}, place(out, way, runtime.rank))
+
+    def run(folder: Path) -> InFloat64:
+        return InFloat64(data, folder, runtime, **EVERYTHING)
+
+    saved = {BOUNDARY: out / "boundary", WITHIN: out / "within"}
+    for folder in saved.values():
+        folder.mkdir(exist_ok=True)
+    keep("everything", run(out / "everything").train(0, saved=saved))
+    runtime.hardware = Hardware(micro_batch=2)
+    keep("pieces", run(out / "pieces").train(0))
+    runtime.hardware = Hardware()
+    for way, folder in (("boundary", out), ("within", out), ("others", others)):
+        if (folder / "boundary").exists():
+            keep(way, run(folder / (way if folder == out else "boundary")).train(0))
     runtime.close()
 
 

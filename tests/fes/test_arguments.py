@@ -25,6 +25,16 @@ def test_flags_win_over_the_yaml_file_and_the_file_over_the_defaults(tmp_path):
     assert (config.data, config.run, asked.dry_run) == ("d", Path("r"), False)
 
 
+def test_a_flag_switches_off_what_the_yaml_file_switches_on(tmp_path):
+    file = tmp_path / "c.yaml"
+    file.write_text("augment: {flips: true, class_balance: 1}")
+    arguments = ["--config", str(file), "--data", "d", "--run", "r"]
+    assert parse(arguments).config.augment.flips
+    off = parse([*arguments, "--augment.no-flips"]).config.augment
+    assert (off.flips, off.class_balance) == (False, 1.0)
+    assert parse(["--data", "d", "--run", "r", "--augment.flips"]).config.augment.flips
+
+
 @pytest.mark.parametrize("equals", [False, True])
 def test_flags_alone_and_their_two_spellings(equals, tmp_path):
     file = tmp_path / "run.yaml"

@@ -14,14 +14,18 @@ from fes.networks import Networks
 from shards.index import ShardIndex
 from tests.fes.launching import run_ranks, started
 from tests.fes.rank import (
+    BOUNDARY,
     CRITIC_STEPS,
+    EVERYTHING,
     HALF,
     MODEL,
     UPDATES,
     WAYS,
+    WITHIN,
     compare_ways,
     place,
     train_in_a_folder_of_its_own,
+    try_everything,
 )
 
 COUNTS = 1, 2, 3, 4
@@ -121,7 +125,75 @@ def test_the_ten_updates_moved_every_weight(ranks: dict[tuple[int, str], Ranks])
     start = Networks(MODEL, seed=0).double().state_dict()
     end = ranks[1, "plain"][0]
     unmoved = [name for name, value in start.items() if torch.equal(value, end[f"weight/{name}"])]
+    unmoved = [name for name in unmoved if not name.startswith("image_critic.head.")]
     # What is added to every score alike cancels in the difference that a critic maximises.
+    assert set(unmoved) <= {"image_critic.to_score.bias", "latent_critic.layers.4.bias"}
+
+
+# ---- a recipe with all that there is: terms, balance, augmentation, stages
+
+SOME = 1, 2, 4
+
+
+@pytest.fixture(scope="module")
+def everything(
+    drawn_folder: Path, unlabelled_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[tuple[int, str], Ranks]:
+    """(number of processes, way) -> what each of them saved."""
+    data, folder = f"{drawn_folder},{unlabelled_folder}", tmp_path_factory.mktemp("everything")
+    found = {}
+    for count in sorted(SOME, key=lambda count: count != STOPPED):
+        out = folder / str(count)
+        run_ranks(count, out, try_everything, data, out, folder / (str(STOPPED) if count != STOPPED else "-"))
+        ways = ["everything", "pieces", "boundary", "within", *(["others"] if count != STOPPED else [])]
+        for way in ways:
+            found[count, way] = [load_file(place(out, way, rank)) for rank in range(count)]
+    return found
+
+
+def test_everything_is_the_same_on_any_number_of_ranks_in_pieces_and_resumed_on_others(
+    everything: dict[tuple[int, str], Ranks],
+) -> None:
+    expected = everything[1, "everything"][0]
+    for (_, way), each in everything.items():
+        for prefix, least in (("weight/", 50), ("average/", 20), ("dial/", 6)):
+            found = differences(each[0], expected, prefix)
+            assert len(found) > least
+            assert max(found.values()) < 1e-10
+            assert all(each[0][name].dtype in (torch.float64, torch.int64) for name in found)
+        if way in ("everything", "pieces"):  # the means of the others are of fewer steps
+            found = differences(each[0], expected, "measured/")
+            assert sum("pull/" in name for name in found) == 7
+            assert max(value / max(1.0, expected[name].abs()) for name, value in found.items()) < 1e-6
+
+
+def test_a_run_with_everything_goes_on_with_the_same_bits_within_a_stage_and_where_one_begins(
+    everything: dict[tuple[int, str], Ranks],
+) -> None:
+    for count in SOME:
+        whole = everything[count, "everything"]
+        for way, step in (("boundary", BOUNDARY), ("within", WITHIN)):
+            for one, other in zip(whole, everything[count, way], strict=True):
+                assert torch.equal(one["digests"][step:], other["digests"])
+                unlike = [
+                    name
+                    for name, value in one.items()
+                    if not name.startswith(("measured/", "digests")) and not torch.equal(value, other[name])
+                ]
+                assert unlike == []
+
+
+def test_ranks_hold_identical_dials_that_have_moved(everything: dict[tuple[int, str], Ranks]) -> None:
+    for each in everything.values():
+        first, *others = each
+        for other in others:
+            assert all(torch.equal(first[name], other[name]) for name in first)
+    dials = {name: value for name, value in first.items() if name.startswith("dial/")}
+    terms = ["reconstruction", "latent", "image", "expression", "cycle", "consistency", "feature"]
+    assert set(dials) == {f"dial/{name}" for name in [*terms, "progress"]}
+    assert dials["dial/progress"] != 160  # 0.4 of 400 pictures
+    start = Networks(EVERYTHING["model"], seed=0).double().state_dict()
+    unmoved = [name for name, value in start.items() if torch.equal(value, first[f"weight/{name}"])]
     assert set(unmoved) <= {"image_critic.to_score.bias", "latent_critic.layers.4.bias"}
 
 

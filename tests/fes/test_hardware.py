@@ -40,18 +40,17 @@ def test_the_defaults_make_sense():
     assert check_hardware(Hardware()) == Hardware()
 
 
+@pytest.mark.usefixtures("one_core")
 def test_the_order_of_channels_in_memory_changes_no_number(tiny_config, drawn_index):
     batch = Stream([drawn_index.split("train")], seed=0, batch=8, window=64)[0]
     drawn = Noise(*(part.double() for part in noise(0, 0, 8, tiny_config.model.latent_dim)))
     found = []
     for channels_last in (False, True):
         networks = Networks(tiny_config.model, seed=0).double()
-        _, _, critics, autoencoder = build(
-            tiny_config, networks, Runtime(Hardware(channels_last=channels_last))
-        )
+        parts, *_ = build(tiny_config, networks, Runtime(Hardware(channels_last=channels_last)))
         kernel = networks.image_critic.state_dict()["features.blocks.block24.0.weight"]
         assert kernel.is_contiguous(memory_format=torch.channels_last) == channels_last
-        critics.step(batch, drawn)
-        autoencoder.step(batch, drawn)
+        for name in ("critics", "autoencoder"):
+            parts.players[name].step(batch, drawn)
         found.append(networks.state_dict())
     assert all(torch.allclose(value, found[1][name], atol=1e-11) for name, value in found[0].items())

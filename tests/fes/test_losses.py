@@ -5,9 +5,17 @@ import torch
 from torch import nn
 
 from fes.losses import (
+    code_error,
+    critic_error,
+    expression_error,
+    feature_error,
     gradient_norm,
     interpolate,
+    one_sided_penalty,
+    penalised_at,
+    penalty,
     reconstruction_error,
+    synthesis_error,
     two_sided_penalty,
     wasserstein_gap,
 )
@@ -119,13 +127,112 @@ def test_two_sided_penalty_punishes_both_sides_of_one_alike():
     assert two_sided_penalty(torch.tensor([1.0, 1.0])).item() == 0.0
 
 
+def test_one_sided_penalty_leaves_flatter_critics_alone():
+    norm = torch.tensor([0.0, 0.5, 1.0, 1.5, 3.0], dtype=torch.float64, requires_grad=True)
+    found = one_sided_penalty(norm)
+    found.backward()
+    assert found.item() == (0.25 + 4.0) / 5
+    assert norm.grad.tolist() == [0.0, 0.0, 0.0, 2 * 0.5 / 5, 2 * 2.0 / 5]
+
+
+ADVERSARIES = "wgan-gp", "wgan-gp-one-sided", "r1-non-saturating", "r1-relativistic"
+
+
+@pytest.mark.parametrize(
+    ("adversary", "at_two", "slope", "place"),
+    [
+        ("wgan-gp", 1.0, 2.0, "between"),
+        ("wgan-gp-one-sided", 1.0, 2.0, "between"),
+        ("r1-non-saturating", 2.0, 2.0, "real"),  # half of the square, and its derivative
+        ("r1-relativistic", 2.0, 2.0, "real"),
+    ],
+)
+def test_each_adversary_has_its_penalty_and_its_place(adversary, at_two, slope, place):
+    norm = torch.full((3,), 2.0, dtype=torch.float64, requires_grad=True)
+    found = penalty(adversary, norm)
+    found.backward()
+    assert found.item() == at_two
+    torch.testing.assert_close(norm.grad, torch.full_like(norm, slope / 3))
+    assert penalty(adversary, norm.detach() / 4).item() == {"wgan-gp": 0.25, "wgan-gp-one-sided": 0.0}.get(
+        adversary, 0.125
+    )
+    real, synthesised = normal(3, 1, 2, 2), normal(3, 1, 2, 2, seed=1)
+    epsilon = torch.full((3, 1, 1, 1), 0.25, dtype=torch.float64)
+    between = 0.25 * real + 0.75 * synthesised
+    expected = real if place == "real" else between
+    torch.testing.assert_close(penalised_at(adversary, real, synthesised, epsilon), expected)
+
+
+@pytest.mark.parametrize("adversary", ADVERSARIES)
+def test_gradients_of_the_scores_are_those_of_the_closed_forms(adversary):
+    real, made = normal(5).requires_grad_(), normal(5, seed=1).requires_grad_()
+    sigmoid = lambda value: 1 / (1 + torch.exp(-value.detach()))  # noqa: E731
+    one = torch.ones(5, dtype=torch.float64)
+    expected = {
+        "r1-non-saturating": (-sigmoid(-real), sigmoid(made), -sigmoid(-made)),
+        "r1-relativistic": (-sigmoid(made - real), sigmoid(made - real), -sigmoid(real - made)),
+    }.get(adversary, (-one, one, -one))
+    of_critic = torch.autograd.grad(critic_error(adversary, real, made), (real, made))
+    (of_synthesis,) = torch.autograd.grad(synthesis_error(adversary, made, real), made)
+    for found, wanted in zip((*of_critic, of_synthesis), expected, strict=True):
+        torch.testing.assert_close(found, wanted / 5, rtol=1e-12, atol=0)
+
+
+def test_logistic_losses_of_scores_that_are_known():
+    zero, large = torch.zeros(2, dtype=torch.float64), torch.full((2,), 800.0, dtype=torch.float64)
+    nat = torch.tensor(2.0, dtype=torch.float64).log()
+    torch.testing.assert_close(critic_error("r1-non-saturating", zero, zero), 2 * nat)
+    torch.testing.assert_close(critic_error("r1-relativistic", large, large), nat)
+    assert critic_error("r1-non-saturating", -large, large) == 1600  # where exp would overflow
+    assert synthesis_error("r1-relativistic", -large, zero) == 800
+
+
+def test_expression_error_is_the_cross_entropy_with_nothing_where_unlabelled():
+    logits = normal(4, 7).requires_grad_()
+    label = torch.tensor([2, -1, 6, -1])
+    found = expression_error(logits, label)
+    chances = logits.exp() / logits.exp().sum(1, keepdim=True)
+    expected = -(chances[0, 2].log() + chances[2, 6].log()) / 4
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+    (slope,) = torch.autograd.grad(found, logits)
+    torch.testing.assert_close(slope, torch.autograd.grad(expected, logits)[0], rtol=1e-10, atol=1e-15)
+    assert not slope[label == -1].any()
+    nothing = expression_error(logits, torch.full((4,), -1))
+    assert nothing == 0
+    assert not torch.autograd.grad(nothing, logits)[0].any()
+
+
+def test_a_code_is_pulled_towards_the_other_and_that_one_stays():
+    z, wanted = normal(3, 16).requires_grad_(), normal(3, 16, seed=1).requires_grad_()
+    error = code_error(z, wanted)
+    torch.testing.assert_close(error, (z - wanted).abs().sum() / 3 / 4)
+    error.backward()
+    assert wanted.grad is None
+    torch.testing.assert_close(z.grad.norm(dim=1), torch.full((3,), 1 / 3, dtype=torch.float64))
+
+
+def test_feature_error_is_the_mean_of_layers_however_large_they_are():
+    maps = [normal(2, 4, 8, 8).requires_grad_(), normal(2, 16, 2, 2, seed=1).requires_grad_()]
+    wanted = [maps[0].detach() + 0.5, maps[1].detach() - 1.5]
+    error = feature_error(maps, wanted)
+    torch.testing.assert_close(error.item(), 1.0)
+    error.backward()
+    torch.testing.assert_close(maps[1].grad, torch.full_like(maps[1], 1 / 2 / maps[1].numel()))
+
+
 def test_every_term_of_a_batch_is_the_mean_of_the_terms_of_its_halves():
     x, y = normal(8, 1, 4, 4), normal(8, 1, 4, 4, seed=1)
 
     def terms(part: slice) -> torch.Tensor:
         norm = gradient_norm(lambda at: at.square().flatten(1).sum(1), y[part])
         gap = wasserstein_gap(x[part].flatten(1)[:, 0], y[part].flatten(1)[:, 0])
-        return torch.stack([reconstruction_error(x[part], y[part]), two_sided_penalty(norm), gap])
+        pair, label = (x[part], y[part]), torch.tensor([-1, 0, 2, 1, 3, -1, 0, 2])[part]
+        scores = [each.flatten(1)[:, 0] for each in pair]
+        terms = [reconstruction_error(*pair), gap, feature_error([pair[0]] * 2, [pair[1]] * 2)]
+        terms += [code_error(*(each.flatten(1) for each in pair)), expression_error(x[part, 0, 0], label)]
+        terms += [penalty(adversary, norm) for adversary in ADVERSARIES]
+        terms += [critic_error(adversary, *scores) for adversary in ADVERSARIES]
+        return torch.stack(terms + [synthesis_error(adversary, *scores) for adversary in ADVERSARIES])
 
     halves = (terms(slice(0, 4)) + terms(slice(4, 8))) / 2
     torch.testing.assert_close(halves, terms(slice(0, 8)), rtol=1e-13, atol=0)

@@ -20,6 +20,19 @@ def test_means_are_taken_over_the_steps_of_each_player():
     assert found == {"critic/loss": 1.5, "critic/gap": 2.0, "autoencoder/loss": 5.0}
 
 
+def test_the_mean_is_right_where_some_steps_measure_more_than_others():
+    meters = Meters()
+    for step in range(6):
+        measured = {"critic/loss": torch.tensor(float(step)), "critic/gap": torch.tensor(1.0)}
+        if step % 3 == 0:
+            measured |= {"critic/held_out_gap": torch.tensor(10.0 + step)}
+        meters.add(measured)
+    means = meters.drain(lambda value: value + 1)
+    assert means["critic/loss"] == pytest.approx(2.5 + 1)
+    assert means["critic/held_out_gap"] == pytest.approx(11.5 + 1)
+    assert means["critic/gap"] == pytest.approx(2.0)
+
+
 def test_a_drain_starts_anew():
     meters = Meters()
     meters.add({"critic/loss": torch.tensor(100.0)})

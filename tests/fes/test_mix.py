@@ -117,3 +117,8 @@ def test_a_mix_travels_to_another_process():
         pickle.loads(pickle.dumps(mix))(np.arange(99)), mix(np.arange(99)), strict=True
     ):
         assert np.array_equal(found, expected)
+
+
+def test_any_number_of_places_is_dealt():
+    assert places_of([0.5, 0.3, 0.2], 7).tolist() == [4, 2, 1]
+    assert places_of([1, 0, 1e-9], 2).tolist() == [1, 0, 1]

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fes.config import StreamConfig, is_resolution
+from fes.config import StreamConfig
 from fes.errors import InputError
 from fes.mixture import Mixture, open_index, read_places
+from fes.validity import is_resolution
 from shards.build.writer import BuildOptions, build
 from shards.index import ShardIndex
 from shards.sources.drawn import DrawnOptions, draw

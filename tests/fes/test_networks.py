@@ -4,20 +4,18 @@ import dataclasses
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from fes.blocks import block_resolutions, coarsest, condition, features_at
 from fes.config import ModelConfig
 from fes.expressions import EXPRESSIONS
 from fes.networks import (
+    Code,
     Encoder,
     Generator,
     ImageCritic,
     LatentCritic,
     Networks,
-    block_resolutions,
-    coarsest,
-    condition,
-    features_at,
     parameter_count,
 )
 
@@ -33,13 +31,17 @@ def at(model: ModelConfig, resolution: int, channels: int = 1) -> ModelConfig:
 def test_shapes_at_every_resolution_in_grey_and_colour(tiny_model, resolution, channels):
     networks = Networks(at(tiny_model, resolution, channels), seed=0)
     x, label = torch.zeros(2, channels, resolution, resolution), torch.tensor([4, -1])
-    z = networks.encoder(x)
-    drawn = networks.generator(z, label)
-    assert z.shape == (2, tiny_model.latent_dim)
+    code = networks.encoder(x)
+    drawn = networks.generator(code, label)
+    assert code.z.shape == (2, tiny_model.latent_dim)
     assert drawn.shape == x.shape
     assert drawn.abs().max() < 1
-    assert networks.latent_critic(z).shape == (2,)
-    assert networks.image_critic(drawn, label).shape == (2,)
+    assert networks.latent_critic(code.z).shape == (2,)
+    score, maps = networks.image_critic(drawn, label)
+    assert score.shape == (2,)
+    assert [each.shape[-1] for each in maps] == [resolution // 2**k for k in range(1, len(maps) + 1)]
+    assert maps[-1].shape[-1] == coarsest(resolution)
+    assert networks.image_critic.head(drawn).shape == (2, len(EXPRESSIONS))
 
 
 @pytest.mark.parametrize(
@@ -67,16 +69,19 @@ def test_networks_for_48_and_96_pixels_share_all_blocks_but_the_finest(tiny_mode
 
 @pytest.mark.parametrize("resolution", [48, 64])
 def test_no_samples_output_depends_on_its_neighbours(tiny_model, resolution):
-    networks = Networks(at(tiny_model, resolution, 3), seed=0).double()
+    model = dataclasses.replace(at(tiny_model, resolution, 3), skip="mask" if resolution == 48 else "none")
+    networks = Networks(model, seed=0).double()
     rng = torch.Generator().manual_seed(0)
     x = torch.rand(4, 3, resolution, resolution, generator=rng, dtype=torch.float64) * 2 - 1
     z = torch.randn(4, tiny_model.latent_dim, generator=rng, dtype=torch.float64)
     label = torch.tensor([0, -1, 6, 3])
     outputs = {
-        "encoder": lambda rows: networks.encoder(x[rows]),
-        "generator": lambda rows: networks.generator(z[rows], label[rows]),
+        "encoder": lambda rows: networks.encoder(x[rows]).z,
+        "generator": lambda rows: networks.generator(Code(z[rows]), label[rows]),
+        "swapped": lambda rows: networks.generator(networks.encoder(x[rows]), label[rows]),
         "latent_critic": lambda rows: networks.latent_critic(z[rows]),
-        "image_critic": lambda rows: networks.image_critic(x[rows], label[rows]),
+        "image_critic": lambda rows: networks.image_critic(x[rows], label[rows]).score,
+        "head": lambda rows: networks.image_critic.head(x[rows]),
     }
     for name, output in outputs.items():
         alone = torch.cat([output([row]) for row in range(4)])
@@ -92,7 +97,7 @@ def test_no_network_has_buffers_or_batch_statistics(tiny_model):
 def test_the_same_seed_makes_the_same_weights_and_another_makes_others(tiny_model):
     one, same, other = (Networks(tiny_model, seed).state_dict() for seed in (5, 5, 6))
     assert all(torch.equal(one[name], same[name]) for name in one)
-    drawn = [name for name, value in one.items() if value.ndim > 1]
+    drawn = [name for name, value in one.items() if value.ndim > 1 and value.any()]
     assert drawn
     assert not any(torch.equal(one[name], other[name]) for name in drawn)
 
@@ -111,7 +116,7 @@ def test_each_label_and_none_is_a_condition_of_its_own(tiny_model):
     rng = torch.Generator().manual_seed(0)
     z = torch.randn(1, tiny_model.latent_dim, generator=rng).expand(len(label), -1)
     x = torch.rand(1, 1, 48, 48, generator=rng).expand(len(label), -1, -1, -1)
-    drawn, scores = networks.generator(z, label), networks.image_critic(x, label)
+    drawn, scores = networks.generator(Code(z), label), networks.image_critic(x, label).score
     distances = torch.pdist(drawn.flatten(1).double())
     assert distances.min() > 1e-3
     assert torch.pdist(scores.double()[:, None]).min() > 1e-5
@@ -120,9 +125,9 @@ def test_each_label_and_none_is_a_condition_of_its_own(tiny_model):
 def test_first_pictures_are_a_calm_grey_and_first_codes_are_neither_gone_nor_huge():
     networks = Networks(ModelConfig(resolution=48, channels=1), seed=0)
     rng = torch.Generator().manual_seed(0)
-    z = networks.encoder(torch.rand(8, 1, 48, 48, generator=rng) * 2 - 1)
-    drawn = networks.generator(z, torch.zeros(8, dtype=torch.int64))
-    assert 0.1 < z.std() < 10
+    code = networks.encoder(torch.rand(8, 1, 48, 48, generator=rng) * 2 - 1)
+    drawn = networks.generator(code, torch.zeros(8, dtype=torch.int64))
+    assert 0.1 < code.z.std() < 10
     assert drawn.abs().max() < 0.9
 
 
@@ -134,3 +139,89 @@ def test_a_config_without_a_shape_is_refused():
 def test_parameter_count_counts_every_number(tiny_model):
     d, w = tiny_model.latent_dim, tiny_model.latent_critic_features
     assert parameter_count(LatentCritic(tiny_model)) == (d * w + w) + (w * w + w) + (w + 1)
+
+
+# ---- what reaches the generator besides z
+
+SKIPS = "none", "features", "residual", "mask"
+
+
+def with_skip(model: ModelConfig, skip: str, resolution: int = 48, channels: int = 1) -> Networks:
+    return Networks(dataclasses.replace(at(model, resolution, channels), skip=skip), seed=0).double()
+
+
+def faces(count: int, resolution: int = 48, channels: int = 1) -> Tensor:
+    rng = torch.Generator().manual_seed(4)
+    shape = count, channels, resolution, resolution
+    return torch.rand(shape, generator=rng, dtype=torch.float64) * 2 - 1
+
+
+@pytest.mark.parametrize(("resolution", "channels"), [(48, 1), (64, 3)])
+@pytest.mark.parametrize("skip", SKIPS)
+def test_each_kind_draws_faces_from_their_codes_and_from_draws_of_the_prior(
+    tiny_model, skip, resolution, channels
+):
+    networks = with_skip(tiny_model, skip, resolution, channels)
+    x, label = faces(3, resolution, channels), torch.tensor([0, 5, -1])
+    code = networks.encoder(x)
+    assert (len(code.maps), code.source is None) == (
+        0 if skip == "none" else len(networks.generator.blocks),
+        skip in ("none", "features"),
+    )
+    for each in (code, Code(code.z)):
+        drawn = networks.generator(each, label)
+        assert drawn.shape == x.shape
+        assert drawn.abs().max() <= 1
+        assert len(set(drawn.flatten(1).sum(1).tolist())) == 3
+    by_z = networks.generator(Code(code.z), label)
+    assert torch.equal(networks.generator(code, label), by_z) == (skip == "none")
+    drawn_twice = networks.generator(code.repeat(2), label.repeat(2))
+    torch.testing.assert_close(drawn_twice, networks.generator(code, label).repeat(2, 1, 1, 1))
+
+
+def test_a_generator_that_adds_nothing_to_its_source_draws_it_again(tiny_model):
+    networks = with_skip(tiny_model, "residual")
+    for parameter in networks.generator.to_image.parameters():
+        nn.init.zeros_(parameter)
+    x = torch.cat([faces(2), torch.ones(1, 1, 48, 48), -torch.ones(1, 1, 48, 48)])
+    drawn = networks.generator(networks.encoder(x), torch.tensor([0, 1, 2, 3]))
+    assert (drawn - x).abs().max() <= 0.01 + 1e-12
+    assert torch.isfinite(drawn).all()
+
+
+def test_a_mask_lies_between_source_and_drawn_and_is_never_closed(tiny_model):
+    networks = with_skip(tiny_model, "mask")
+    x, label = faces(2), torch.tensor([0, 1])
+    code = networks.encoder(x)
+    drawn = networks.generator(code._replace(source=None), label)
+    bias = networks.generator.to_image.bias
+    with torch.no_grad():
+        bias[-1] = 1e4
+    torch.testing.assert_close(networks.generator(code, label), drawn)
+    with torch.no_grad():
+        bias[-1] = -1e4
+    closed = networks.generator(code, label)
+    torch.testing.assert_close(closed, 0.02 * drawn + 0.98 * x, rtol=1e-9, atol=1e-12)
+    closed.square().sum().backward()
+    assert networks.generator.to_image.weight.grad[:, :-1].abs().max() > 0
+
+
+@pytest.mark.parametrize("skip", ["none", "mask"])
+def test_weights_of_conditions_draw_what_lies_between_and_at_the_corners_the_classes(tiny_model, skip):
+    networks = with_skip(tiny_model, skip)
+    code = networks.encoder(faces(1).expand(8, -1, -1, -1))
+    label = torch.tensor([0, 1, 2, 3, 4, 5, 6, -1])
+    corners = torch.eye(8, dtype=torch.float64)
+    expected = networks.generator(code, label)
+    torch.testing.assert_close(networks.generator(code, corners), expected, rtol=1e-12, atol=1e-13)
+    between = networks.generator(code, 0.5 * corners + 0.5 * corners[0])
+    assert torch.equal(between[0], networks.generator(code, corners)[0])
+    for number in range(1, 8):
+        to_one, to_other = ((between[number] - each).norm() for each in (expected[0], expected[number]))
+        assert 0 < max(to_one, to_other) < (expected[0] - expected[number]).norm()
+
+
+def test_the_pure_form_has_the_weights_of_the_original(tiny_model):
+    pure, carrying = (set(with_skip(tiny_model, skip).state_dict()) for skip in ("none", "features"))
+    assert pure < carrying
+    assert all(name.startswith("generator.joins.") for name in carrying - pure)

@@ -74,3 +74,35 @@ def test_an_order_travels_to_another_process():
     order = Order(3, Numbers([40, 41, 39]).shard_starts, window=32)
     places = np.arange(50, 300)
     assert np.array_equal(pickle.loads(pickle.dumps(order))(places), order(places))
+
+
+SOME = np.array([3, 50, 51, 60, 129, 200, 201, 202, 249, 250, 299])  # none in the third shard
+
+
+@pytest.mark.parametrize("window", [1, 3, 11, 40])
+def test_an_order_of_some_samples_has_epochs_of_these(window):
+    order = Order(0, UNEVEN, window, SOME)
+    epochs = order(np.arange(33)).reshape(3, 11)
+    assert (np.sort(epochs) == SOME).all()
+    assert len({tuple(epoch.tolist()) for epoch in epochs}) == 3
+    assert order.samples == 11
+
+
+@pytest.mark.parametrize("window", [1, 3, 11])
+def test_no_shard_without_one_of_some_samples_is_needed_for_them(window):
+    order = Order(1, UNEVEN, window, SOME)
+    places = np.arange(44)
+    shards = np.searchsorted(UNEVEN, order(places), side="right") - 1
+    turns = np.array([order.turn(place) for place in places.tolist()])
+    for turn in set(turns.tolist()):
+        assert sorted(order.shards(turn).tolist()) == sorted(set(shards[turns == turn].tolist()))
+
+
+def test_an_order_of_all_samples_one_by_one_is_that_of_all():
+    places = np.arange(900)
+    assert np.array_equal(Order(4, UNEVEN, 64, np.arange(300))(places), Order(4, UNEVEN, 64)(places))
+
+
+def test_an_order_of_some_samples_travels_to_another_process():
+    order, places = Order(3, UNEVEN, 4, SOME), np.arange(50)
+    assert np.array_equal(pickle.loads(pickle.dumps(order))(places), order(places))

@@ -9,7 +9,7 @@ import pytest
 from fes.decoded import DecodedSplit, decode_to
 from fes.errors import InputError
 from fes.order import Order
-from fes.reading import MOST_IN_A_ROW, Part, Samples
+from fes.reading import MOST_IN_A_ROW, Ahead, Part, Samples
 from shards.index import ShardIndex
 from shards.remote.shelf import CachedShards
 from tests.fes.numbered import Broken, Numbers, Shelved, taken
@@ -194,3 +194,25 @@ def test_decoded_samples_are_replaced_like_those_in_shards(tmp_path: Path):
             assert read(part_of(decoded), some) == read(part_of(samples), some)
     with pytest.raises(InputError, match=r"shard-3\.tar: member"):
         read(part_of(decoded, "fail"), places)
+
+
+def test_parts_of_one_data_set_ask_for_the_shards_of_all(tmp_path):
+    """Else each would take the place of what another asked for, and that would be fetched when it is read."""
+    samples = Shelved([10] * 8, tmp_path / "log")
+    ahead = Ahead(samples)
+    halves = np.arange(0, 40), np.arange(40, 80)
+    orders = [Order(seed, samples.shard_starts, 10, among) for seed, among in enumerate(halves)]
+    one, other = (Part(samples, order, "fail", ahead) for order in orders)
+
+    def wanted(order: Order, *turns: int) -> list[str]:
+        return [f"faces-{shard}.tar" for turn in turns for shard in order.shards(turn)]
+
+    def told() -> list[str]:
+        return samples.shelf.told[-1][1]
+
+    read(one, np.arange(5))
+    assert told() == wanted(orders[0], 0, 1)
+    read(other, np.arange(10))  # one has read the shard of its first window
+    assert told() == wanted(orders[1], 0, 1) + wanted(orders[0], 1)
+    read(one, np.arange(10, 20))
+    assert told() == wanted(orders[0], 1, 2) + wanted(orders[1], 1)

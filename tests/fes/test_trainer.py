@@ -1,7 +1,6 @@
 """The loop, with real players: whose turn it is, what is called when, and what stops it."""
 
 import dataclasses
-import itertools
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +8,8 @@ import torch
 
 from fes import draws
 from fes.batch import Batch
+from fes.clock import MEASURE_EVERY
+from fes.dials import Dials
 from fes.ema import Ema
 from fes.networks import Networks
 from fes.objectives import BarePlayer, bare_players
@@ -24,8 +25,12 @@ class Diary:
         self.config, self.stop_at = config, stop_at
         self.networks = Networks(config.model, config.seed)
         self.ema = Ema(self.networks, config.ema_halflife_kimg)
+        self.dials = Dials(config.loss)
         self.stream = Stream([index.split("train")], seed=0, batch=config.batch, window=config.shuffle_window)
         self.turns: list[str] = []
+        self.asked: list[dict[str, bool]] = []
+        self.casts: list[int] = []
+        self.scored: list[int] = []
         self.drawn: list[int] = []
         self.batches_taken = 0
         self.updates: list[tuple[int, int]] = []
@@ -36,9 +41,10 @@ class Diary:
         diary = self
 
         class Noted(Player):
-            def step(self, batch: Batch, noise: draws.Noise):
+            def step(self, batch: Batch, noise: draws.Noise, **asked: bool):
                 diary.turns.append(name)
-                return super().step(batch, noise)
+                diary.asked.append(asked)
+                return super().step(batch, noise, **asked)
 
         return Noted(*bare)
 
@@ -72,9 +78,29 @@ class Diary:
             update(seen, images)
 
         self.ema.update = noted
-        players = itertools.starmap(self.player, bare_players(self.config, self.networks).items())
-        noise, batches = self.noise, self.batches(start)
-        return fit(self.config, *players, self.ema, batches, noise, self, lambda value: value, start)
+        bare = bare_players(self.config, self.networks, self.dials)
+        players = {name: self.player(name, each) for name, each in bare.items()}
+
+        def cast(step: int) -> dict[str, Player]:
+            self.casts.append(step)
+            return players
+
+        return fit(
+            self.config,
+            cast,
+            self.dials,
+            self.ema,
+            self.batches(start),
+            self.noise,
+            self,
+            lambda value: value,
+            start,
+            self.held_out,
+        )
+
+    def held_out(self, step: int) -> torch.Tensor:
+        self.scored.append(step)
+        return torch.tensor(7.0)
 
 
 def test_a_run_takes_turns_and_calls_what_is_due(tiny_config, drawn_index):
@@ -83,6 +109,7 @@ def test_a_run_takes_turns_and_calls_what_is_due(tiny_config, drawn_index):
     assert diary.turns == 8 * ["critics", "critics", "autoencoder"]
     assert diary.drawn == list(range(24))
     assert diary.batches_taken == 24
+    assert diary.casts == list(range(25))
     assert diary.events == [
         ("tick", 6),
         *[("tick", 12), ("snapshot", 12), ("state", 12)],
@@ -97,13 +124,26 @@ def test_a_tick_holds_the_measurements_of_both_players_and_of_time(tiny_config, 
     diary.fit()
     for measurements in diary.measurements:
         players = {name.split("/")[0] for name in measurements}
-        assert players == {"critic", "autoencoder", "time"}
+        assert players - {"pull"} == {"critic", "autoencoder", "time"}
         assert measurements["critic/loss"] == pytest.approx(
             10 * (measurements["critic/image_penalty"] + measurements["critic/latent_penalty"])
             - measurements["critic/image_gap"]
             - measurements["critic/latent_gap"],
             rel=1e-4,
         )
+
+
+def test_pulls_and_held_out_gaps_are_measured_once_in_sixteen_cycles(tiny_config, drawn_index):
+    cycles = 2 * MEASURE_EVERY + 1
+    clock = dataclasses.replace(tiny_config.clock, total_kimg=cycles * 3 * 8 / 1000, tick_kimg=9.0)
+    diary = Diary(dataclasses.replace(tiny_config, clock=clock), drawn_index)
+    diary.fit()
+    asked = [number for number, each in enumerate(diary.asked) if each.get("measure")]
+    assert asked == [2, 2 + 3 * MEASURE_EVERY, 2 + 6 * MEASURE_EVERY]
+    assert diary.scored == [0, 3 * MEASURE_EVERY, 6 * MEASURE_EVERY]
+    (told,) = diary.measurements
+    assert told["critic/held_out_gap"] == 7.0
+    assert told["pull/reconstruction"] == pytest.approx(1.0, rel=1e-5)
 
 
 def test_a_run_ends_with_everything_saved_though_nothing_else_is_due(tiny_config, drawn_index):

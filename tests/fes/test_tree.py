@@ -68,6 +68,7 @@ def test_a_whole_number_stands_for_a_float_and_stays_one():
         ({"batch": "many"}, "here: batch is 'many': it must be of type int"),
         ({"batch": 3.5}, "here: batch is 3.5: it must be of type int"),
         ({"batch": True}, "here: batch is True: it must be of type int"),
+        ({"augment": {"flips": 1}}, "here: augment: flips is 1: it must be of type bool"),
         ({"batch": None}, "here: batch is None: it must be of type int"),
         ({"batch": [3]}, "here: batch is [3]: it must be of type int"),
         ({"data": 3}, "here: data is 3: it must be of type str"),

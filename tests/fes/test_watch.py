@@ -88,8 +88,8 @@ def test_a_rate_that_blows_the_critics_up_is_told_at_once(tiny_config, drawn_mix
 
 
 def test_a_penalty_that_does_not_reach_the_weights_is_told(tiny_config, drawn_mixture, monkeypatch):
-    penalty = objectives.two_sided_penalty
-    monkeypatch.setattr(objectives, "two_sided_penalty", lambda norm: penalty(norm.detach()))
+    penalty = objectives.penalty
+    monkeypatch.setattr(objectives, "penalty", lambda kind, norm: penalty(kind, norm.detach()))
     config = with_settings(tiny_config, rate=2e-3)
     *before, told = faults(config, ticks(config, drawn_mixture, 80))
     assert len(before) >= TICKS - 1
@@ -123,6 +123,20 @@ def tick_of(norm: float, gap: float) -> Tick:
     """A tick of an image critic alone."""
     measured = {"gradient_norm": norm, "penalty": (norm - 1) ** 2, "gap": gap}
     return {f"critic/image_{name}": value for name, value in measured.items()}
+
+
+def test_a_one_sided_penalty_that_a_flat_critic_does_not_pay_is_sound(tiny_config):
+    flat = [{**tick_of(norm, 0.5), "critic/image_penalty": 0.0} for norm in (0.5, 0.6, 0.7, 0.8)]
+    loss = LossConfig(adversary="wgan-gp-one-sided")
+    one_sided = dataclasses.replace(tiny_config, loss=loss)
+    assert set(faults(one_sided, iter(flat))) == {""}
+    assert "penalty is off" in faults(tiny_config, iter(flat))[-1]
+
+
+@pytest.mark.parametrize("adversary", ["wgan-gp-one-sided", "r1-non-saturating", "r1-relativistic"])
+def test_sound_runs_against_every_adversary_are_left_alone(tiny_config, drawn_mixture, adversary):
+    config = dataclasses.replace(tiny_config, loss=LossConfig(adversary=adversary, expression_weight=1.0))
+    assert set(faults(config, ticks(config, drawn_mixture, 5))) == {""}
 
 
 def test_a_critic_that_is_dead_for_some_ticks_alone_may_recover(tiny_config):

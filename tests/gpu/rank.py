@@ -43,14 +43,14 @@ def main(data: str, out: Path) -> None:
     config = Config(data, out.parent, batch=BATCH, critic_steps=CRITIC_STEPS, model=MODEL, clock=clock)
     runtime = Runtime()
     networks = Networks(config.model, config.seed).to(runtime.device, torch.float64)
-    _, ema, *players = build(config, networks, runtime)
+    _, ema, cast = build(config, networks, runtime)
     batches = runtime.placed(stream_for(config, Mixture.load(data, config.stream), runtime).batches(0))
     drawn = noise_for(config, runtime)
 
     def noise(step: int) -> Noise:
         return Noise(*(part.double() for part in drawn(step)))
 
-    fit(config, *players, ema, batches, noise, Silent(), runtime.mean)
+    fit(config, cast, cast.dials, ema, batches, noise, Silent(), runtime.mean)
     if runtime.is_main:
         parts = {"networks": networks, "average": ema.average}
         tensors = {

@@ -25,6 +25,7 @@ pytestmark = [
 
 DEVICE = "cuda"
 STEPS = 6
+WEIGHTS = LossConfig(expression_weight=1.0)  # so that every weight gets a gradient
 in_each_precision = pytest.mark.parametrize("precision", ["no", "bf16", "fp16"])
 in_each_half_precision = pytest.mark.parametrize("precision", ["bf16", "fp16"])
 of_each_player = pytest.mark.parametrize("kind", [CriticObjective, AutoencoderObjective])
@@ -48,7 +49,7 @@ def work(drawn_index: ShardIndex, tiny_model: ModelConfig) -> Work:
 
 
 def player_of(kind: type[nn.Module], model: ModelConfig, precision: Precision) -> Player:
-    objective = kind(Networks(model, seed=0).to(DEVICE), LossConfig())
+    objective = kind(Networks(model, seed=0).to(DEVICE), WEIGHTS)
     return Player(objective, torch.optim.Adam(objective.parameters(), 5e-4, (0.0, 0.9)), precision=precision)
 
 
@@ -58,7 +59,7 @@ def weights_of(player: Player) -> list[torch.Tensor]:
 
 def gradient_of(kind: type[nn.Module], model: ModelConfig, work: Work, precision: Precision) -> torch.Tensor:
     """All gradients of an objective on the first weights, as one vector."""
-    objective = kind(Networks(model, seed=0).to(DEVICE), LossConfig())
+    objective = kind(Networks(model, seed=0).to(DEVICE), WEIGHTS)
     with torch.autocast(DEVICE, DTYPES[precision], enabled=precision != "no"):
         loss, _ = objective(*work)
     (loss * FIRST_SCALE).backward()
@@ -95,10 +96,10 @@ def test_a_penalty_is_computed_in_float32_whatever_is_around_it(
 ) -> None:
     critic, label = Networks(tiny_model, seed=0).to(DEVICE).image_critic, work[0].label
     at = torch.rand(16, 1, 48, 48, device=DEVICE) * 2 - 1
-    exact = gradient_norm(lambda x: critic(x, label), at)
+    exact = gradient_norm(lambda x: critic(x, label).score, at)
     with torch.autocast(DEVICE, DTYPES[precision]):
-        assert critic.features(at).dtype == DTYPES[precision]
-        norm = gradient_norm(lambda x: critic(x, label), at)
+        assert critic.features(at)[-1].dtype == DTYPES[precision]
+        norm = gradient_norm(lambda x: critic(x, label).score, at)
     assert norm.dtype == torch.float32
     torch.testing.assert_close(norm, exact, rtol=1e-4, atol=1e-6)
     (gradient,) = torch.autograd.grad(norm.sum(), [critic.class_weight.weight])

@@ -49,9 +49,10 @@ class Game:
     def __init__(self, make: Make, optimisers: Optimisers, rank: int = 0, ranks: int = 1) -> None:
         self.share = share_of(BATCH, rank, ranks)
         self.networks = Networks(MODEL, seed=0)
+        weights = LossConfig(expression_weight=1.0)  # so that every weight gets a gradient
         self.objectives = {
-            "critics": CriticObjective(self.networks, LossConfig()),
-            "autoencoder": AutoencoderObjective(self.networks, LossConfig()),
+            "critics": CriticObjective(self.networks, weights),
+            "autoencoder": AutoencoderObjective(self.networks, weights),
         }
         self.players = {
             name: make(objective, optimisers(objective.parameters()))

@@ -30,11 +30,14 @@ TINY = """
 batch: 16
 critic_steps: 2
 grid_faces: 2
-model: {latent_dim: 8, max_features: 32, min_features: 8, latent_critic_features: 16}
+model: {latent_dim: 8, max_features: 32, min_features: 8, latent_critic_features: 16, skip: features}
+loss: {expression_weight: 0.5, cycle_weight: 0.5, balance: true}
+stages: {autoencoder: {kimg: 0.048}, gan: {kimg: 0.048}}
 stream: {workers: 0}
 clock: {total_kimg: 0.192, tick_kimg: 10, snapshot_kimg: 10, state_kimg: 0.096}
 """
 MIDDLE, END = "state-000000.096", "state-000000.192"
+"""In the middle a stage begins: the engines of the one before are still there in a run that never stops."""
 
 Weights = dict[str, Tensor]
 

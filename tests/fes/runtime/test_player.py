@@ -17,6 +17,7 @@ from fes.runtime.precision import FIRST_SCALE
 SIZE = 12
 LAYERS = nn.Conv2d, nn.Linear
 OBJECTIVES = [CriticObjective, AutoencoderObjective]
+WEIGHTS = LossConfig(expression_weight=1.0)  # so that every weight gets a gradient
 
 
 @pytest.fixture
@@ -38,7 +39,10 @@ def player(tiny_model: ModelConfig) -> Make:
     def make(
         kind: type[nn.Module] = CriticObjective, dtype: torch.dtype = torch.float64, **settings: object
     ) -> Player:
-        objective = kind(Networks(tiny_model, seed=1).to(dtype), LossConfig())
+        networks = Networks(tiny_model, seed=1)
+        # A head that knows nothing yet would teach the layers before its last nothing.
+        nn.init.constant_(networks.image_critic.head.to_class.weight[:3], 0.1)
+        objective = kind(networks.to(dtype), WEIGHTS)
         return Player(objective, torch.optim.Adam(objective.parameters(), 1e-3, (0.0, 0.9)), **settings)
 
     return make
@@ -91,7 +95,7 @@ def test_a_batch_in_pieces_gives_the_gradients_and_measurements_of_the_whole(
         lambda _, inputs: seen.append([len(part) for each in inputs for part in each])
     )
     gradients, measurements = step(taken, batch)
-    assert seen == [[size] * 7 for size in sizes]  # pictures, labels, partners and noise
+    assert seen == [[size] * len(Batch._fields + Noise._fields) for size in sizes]
     assert_close(gradients, expected)
     assert_close(list(measurements.values()), list(expected_measurements.values()))
 
@@ -160,7 +164,11 @@ def test_penalties_are_computed_in_float32_and_scores_in_half_of_that(
     player: Make, batch: Batch, critic: str, precision: str, half: torch.dtype
 ) -> None:
     taken = player(CriticObjective, torch.float32, precision=precision)
-    layers = [each for each in getattr(taken.objective, critic).modules() if isinstance(each, LAYERS)]
+    layers = [
+        each
+        for name, each in getattr(taken.objective, critic).named_modules()
+        if isinstance(each, LAYERS) and not name.startswith("head.")
+    ]
     seen = []
     for layer in layers:
         layer.register_forward_hook(lambda _, __, result: seen.append((len(result), result.dtype)))

@@ -1,0 +1,130 @@
+"""`fes evaluate`: measures the snapshots of a run, or one."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from fes.config import StreamConfig
+from fes.errors import InputError
+from fes.evaluation.embedder import OnnxEmbedder
+from fes.evaluation.evaluator import Evaluator
+from fes.evaluation.faces import HELD_OUT, load_faces
+from fes.evaluation.inception import check_inception, inception_figures
+from fes.evaluation.results import FOLDER, is_there, sha256_of, told, write_results
+from fes.judge import load_judge
+from fes.mixture import open_index
+from fes.snapshot import find_snapshot, load_snapshot
+from shards.index import ShardIndex
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """What to measure, on which faces, and with what."""
+
+    data: str
+    """Folder or address of shards whose held-out faces are drawn. What an address holds is kept in fes/shards
+    in $XDG_CACHE_HOME or ~/.cache, at most 20 GB."""
+    judge: Path
+    """A judge made by 'fes judge train'."""
+    run: Path | None = None
+    """The folder of a run: each snapshot that has not been measured so before, newest first."""
+    weights: Path | None = None
+    """Instead of --run, one snapshot-*.safetensors, or a folder of them: its newest."""
+    newest: bool = False
+    """Of a run, measure the newest snapshot alone."""
+    out: Path | None = None
+    """Folder for a json and a picture of each snapshot. None: evaluation in the folder of the run."""
+    second_judge: Path | None = None
+    """Another judge, better of another kind and seed: what fools the first shows by it."""
+    identity: Path | None = None
+    """An ONNX network that turns a face in [-1, 1] into a vector. None: eigenfaces of training faces."""
+    split: Literal["test", "valid"] = "test"
+    """Whose faces are drawn. Where there is no test split, those of valid."""
+    faces: int = 500
+    """Most faces to draw, each with all seven expressions."""
+    gallery: int = 100
+    """Most people among whom the right one is looked for."""
+    torch_fidelity: bool = False
+    """Also FID and KID by the Inception network of torch-fidelity, which it downloads once."""
+
+
+def evaluate_command(options: EvaluateOptions) -> None:
+    """Measures what is asked for, writes it and tells it.
+
+    Raises:
+        InputError: an option makes no sense, or a file cannot be used.
+    """
+    _check(options)
+    index = open_index(options.data, StreamConfig())
+    found = [_Found.of(path, index, options) for path in _snapshots(options)]
+    waiting = [each for each in found if not is_there(each.result, each.made)]
+    if not waiting:
+        print(f"measured so before, see {found[0].result}.json")
+    evaluator, shape = None, None
+    for each in waiting:
+        snapshot = load_snapshot(each.weights)
+        if evaluator is None or shape != (snapshot.model.resolution, snapshot.model.channels):
+            shape = snapshot.model.resolution, snapshot.model.channels
+            evaluator = _evaluator(options, index, *shape)
+        figures, shown = evaluator.evaluate(snapshot.encoder, snapshot.generator)
+        figures = {"snapshot": each.weights.name, "kimg": snapshot.kimg, **evaluator.faces.about, **figures}
+        write_results(each.result, each.made, figures, shown)
+        print(f"{told(each.weights.stem, figures)}\nsee {each.result}.json and .png", flush=True)
+
+
+def _check(options: EvaluateOptions) -> None:
+    for flag, value in (("--faces", options.faces), ("--gallery", options.gallery)):
+        if value < 1:
+            raise InputError(f"{flag} is {value}: it must be at least 1")
+    if (options.run is None) == (options.weights is None):
+        raise InputError("give either --run, a run's folder, or --weights, one snapshot")
+    if options.newest and options.run is None:
+        raise InputError("--newest chooses among the snapshots of --run: leave it out with --weights")
+    if options.torch_fidelity:
+        check_inception()
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A snapshot, where its evaluation belongs, and what it is made with."""
+
+    weights: Path
+    result: Path
+    made: dict[str, Any]
+
+    @classmethod
+    def of(cls, weights: Path, index: ShardIndex, options: EvaluateOptions) -> "_Found":
+        folder = options.out or (options.run or weights.parent) / FOLDER
+        files = {
+            "weights": weights,
+            "judge": options.judge,
+            "second_judge": options.second_judge,
+            "identity": options.identity,
+        }
+        made = {name: sha256_of(path) if path else None for name, path in files.items()}
+        made |= {name: getattr(options, name) for name in ("split", "faces", "gallery", "torch_fidelity")}
+        made["data"] = index.fingerprint
+        return cls(weights, folder / f"{weights.stem}-{options.split}", made)
+
+
+def _snapshots(options: EvaluateOptions) -> list[Path]:
+    """What to measure, newest first."""
+    if options.weights is not None:
+        return [find_snapshot(options.weights)]
+    folder = find_snapshot(options.run).parent
+    newest_first = sorted(folder.glob("snapshot-*.safetensors"), reverse=True)
+    return newest_first[:1] if options.newest else newest_first
+
+
+def _evaluator(options: EvaluateOptions, index: ShardIndex, resolution: int, channels: int) -> Evaluator:
+    judges = [load_judge(path) if path else None for path in (options.judge, options.second_judge)]
+    for judge in filter(None, judges):
+        judge.check_shape(resolution, channels)  # before anything is read
+    names = HELD_OUT if options.split == "test" else (options.split,)
+    return Evaluator(
+        load_faces(index, names, resolution, channels, options.faces),
+        *judges,
+        embedder=OnnxEmbedder(options.identity) if options.identity else None,
+        gallery=options.gallery,
+        inception=inception_figures if options.torch_fidelity else None,
+    )

@@ -1,0 +1,196 @@
+"""The two objectives once more, as plainly as they can be written: sample by sample, in float64."""
+
+import dataclasses
+import math
+
+import torch
+from torch import Tensor, nn
+
+from fes.augment import augment
+from fes.batch import Batch
+from fes.config import LossConfig, ModelConfig, Stage
+from fes.draws import AUGMENTATION_DRAWS, Noise
+from fes.networks import Code, Networks
+
+SIZE = 4
+
+
+def made_up_batch(model: ModelConfig) -> Batch:
+    """Pictures of noise, one of them unlabelled."""
+    rng = torch.Generator().manual_seed(2)
+    shape = SIZE, model.channels, model.resolution, model.resolution
+    image = torch.randint(256, shape, generator=rng, dtype=torch.uint8)
+    label = torch.tensor([0, 3, -1, 6])
+    order = torch.tensor([2, 0, 3, 1])
+    return Batch(image, label, image[order], label[order])
+
+
+def made_up_noise(model: ModelConfig) -> Noise:
+    """In float64."""
+    rng = torch.Generator().manual_seed(3)
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=rng, dtype=torch.float64)
+
+    z_prior = torch.randn(SIZE, model.latent_dim, generator=rng, dtype=torch.float64)
+    return Noise(z_prior, uniform(SIZE, 1, 1, 1), uniform(SIZE, 1), uniform(SIZE, AUGMENTATION_DRAWS))
+
+
+def real(image: Tensor) -> Tensor:
+    """As the networks take pictures."""
+    return image.double() / 127.5 - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class ByHand:
+    """What one sample adds to each term, and the means over samples."""
+
+    networks: Networks
+    weights: LossConfig
+    batch: Batch
+    noise: Noise
+    stage: Stage = "joint"
+    strength: float = 0.0
+
+    def shown(self, x: Tensor, i: int) -> Tensor:
+        """What the image critic sees of sample i."""
+        return augment(x, self.noise.augmentation[i : i + 1], self.strength)
+
+    def read(self, x: Tensor, label: Tensor) -> Tensor:
+        return self.networks.image_critic(x, label).score.squeeze()
+
+    def surprise(self, x: Tensor, label: Tensor) -> Tensor:
+        """What the head takes for improbable: minus the log of its probability of the label, in nats."""
+        if label.item() == -1:
+            return torch.zeros((), dtype=torch.float64)
+        odds = self.networks.image_critic.head(x)[0].exp()
+        return -(odds[label.item()] / odds.sum()).log()
+
+    def mean(self, terms: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        return {name: sum(each[name] for each in terms) / SIZE for name in terms[0]}
+
+    # ---- the critics
+
+    def critics(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """Their loss, and its parts."""
+        parts = self.mean([self._of_critics(i) for i in range(SIZE)])
+        return sum(parts.values()), parts
+
+    def _of_critics(self, i: int) -> dict[str, Tensor]:
+        label, z_prior = self.batch.label[i : i + 1], self.noise.z_prior[i : i + 1]
+        code = self.networks.encoder(real(self.batch.partner_image[i : i + 1]))
+        if self.stage == "gan":
+            code = Code(z_prior)
+        parts = {}
+        if self.stage != "autoencoder":
+            x_real = self.shown(real(self.batch.image[i : i + 1]), i)
+            x_swap = self.shown(self.networks.generator(code, label), i).detach()
+            error, bound = self._duel(
+                lambda x: self.read(x, label), x_real, x_swap, self.noise.image_epsilon[i]
+            )
+            parts = {"image_error": error, "image_penalty": self.weights.penalty_weight * bound}
+            if self.weights.expression_weight:
+                parts["expression"] = self.surprise(x_real, label)
+        if self.stage != "gan":
+            error, bound = self._duel(
+                lambda z: self.networks.latent_critic(z).squeeze(),
+                z_prior,
+                code.z.detach(),
+                self.noise.latent_epsilon[i],
+                latent=True,
+            )
+            parts |= {"latent_error": error, "latent_penalty": self.weights.penalty_weight * bound}
+        return parts
+
+    def _duel(self, critic, real, made, epsilon: Tensor, latent: bool = False) -> tuple[Tensor, Tensor]:
+        adversary = "wgan-gp" if latent else self.weights.adversary
+        s_real, s_made, e = critic(real), critic(made), epsilon.item()
+        at = real if adversary.startswith("r1") else e * real + (1 - e) * made
+        at = at.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(critic(at), at, create_graph=True)
+        square = slope.pow(2).sum()
+        match adversary:
+            case "wgan-gp":
+                return s_made - s_real, (square.sqrt() - 1) ** 2
+            case "wgan-gp-one-sided":
+                return s_made - s_real, torch.relu(square.sqrt() - 1) ** 2
+            case "r1-non-saturating":
+                return (1 + (-s_real).exp()).log() + (1 + s_made.exp()).log(), square / 2
+            case "r1-relativistic":
+                return (1 + (s_made - s_real).exp()).log(), square / 2
+
+    # ---- the autoencoder
+
+    def autoencoder(self, scales: dict[str, float] | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Its loss, and its terms before their weights; `scales` of a run that balances itself."""
+        terms = self.mean([self._of_autoencoder(i)[0] for i in range(SIZE)])
+        weights = {name: getattr(self.weights, f"{name}_weight") for name in terms}
+        return sum(weights[name] * (scales or {}).get(name, 1.0) * terms[name] for name in terms), terms
+
+    def pulls(self) -> dict[str, float]:
+        """The mean over samples of the norm of each term's gradient."""
+        norms = []
+        for i in range(SIZE):
+            terms, places = self._of_autoencoder(i)
+            slopes = {
+                name: torch.autograd.grad(value, places[name], retain_graph=True, allow_unused=True)[0]
+                for name, value in terms.items()
+                if value.requires_grad
+            }
+            norms.append({name: each.pow(2).sum().sqrt() for name, each in slopes.items()})
+        names = {name for each in norms for name in each}
+        return {name: float(sum(each.get(name, 0.0) for each in norms) / SIZE) for name in names}
+
+    def _of_autoencoder(self, i: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The terms of a sample, and where each pulls."""
+        x, label = real(self.batch.image[i : i + 1]), self.batch.label[i : i + 1]
+        asked = self.batch.partner_label[i : i + 1]
+        networks, weights = self.networks, self.weights
+        code = Code(self.noise.z_prior[i : i + 1]) if self.stage == "gan" else networks.encoder(x)
+        terms: dict[str, Tensor] = {}
+        places: dict[str, Tensor] = {}
+        root = math.sqrt(x.numel())
+        if self.stage != "gan":
+            x_recon = networks.generator(code, label)
+            terms["reconstruction"] = (x_recon - x).abs().sum() / root
+            terms["latent"] = -networks.latent_critic(code.z).squeeze()
+            places |= {"reconstruction": x_recon, "latent": code.z}
+        if self.stage != "autoencoder":
+            x_swap = networks.generator(code, asked)
+            terms["image"] = self._against_critic(self.shown(x_swap, i), asked, i)
+            if weights.expression_weight:
+                terms["expression"] = self.surprise(self.shown(x_swap, i), asked)
+            places |= {"image": x_swap, "expression": x_swap}
+        if self.stage == "joint":
+            again = networks.encoder(x_swap)
+            if weights.cycle_weight:
+                terms["cycle"] = (networks.generator(again, label) - x).abs().sum() / root
+            if weights.consistency_weight:
+                terms["consistency"] = (again.z - code.z.detach()).abs().sum() / math.sqrt(code.z.numel())
+            if weights.feature_weight:
+                terms["feature"] = self._seen_difference(x_recon, x)
+            places |= {"cycle": x_swap, "consistency": x_swap, "feature": x_recon}
+        return terms, places
+
+    def _against_critic(self, x: Tensor, asked: Tensor, i: int) -> Tensor:
+        score = self.read(x, asked)
+        match self.weights.adversary:
+            case "r1-non-saturating":
+                return (1 + (-score).exp()).log()
+            case "r1-relativistic":
+                x_partner = self.shown(real(self.batch.partner_image[i : i + 1]), i)
+                return (1 + (self.read(x_partner, asked).detach() - score).exp()).log()
+            case _:
+                return -score
+
+    def _seen_difference(self, x: Tensor, wanted: Tensor) -> Tensor:
+        features = self.networks.image_critic.features
+        pairs = list(zip(features(x), features(wanted), strict=True))
+        return sum((a - b.detach()).abs().sum() / a.numel() for a, b in pairs) / len(pairs)
+
+
+def gradients(loss: Tensor, *modules: nn.Module) -> list[Tensor]:
+    """Of all parameters that learn; zeros where the loss does not know one."""
+    learning = [p for module in modules for p in module.parameters() if p.requires_grad]
+    found = torch.autograd.grad(loss, learning, retain_graph=True, allow_unused=True)
+    return [torch.zeros_like(p) if g is None else g for p, g in zip(learning, found, strict=True)]

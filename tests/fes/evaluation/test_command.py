@@ -1,0 +1,87 @@
+"""`fes evaluate` as people type it: what it measures, what it leaves, and what it refuses."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from fes.cli import main
+from fes.judge import Judge, save_judge
+from tests.fes.sentences import sentence
+
+
+@pytest.fixture(scope="module")
+def judge_file(drawn_judge: Judge, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("judge") / "judge.safetensors"
+    save_judge(path, drawn_judge)
+    return path
+
+
+@pytest.fixture
+def asked(drawn_folder, snapshot_file, judge_file, tmp_path) -> list[str]:
+    """Asks for the two snapshots of a run in `tmp_path/run`."""
+    (tmp_path / "run").mkdir()
+    for kimg in ("000000.000", "000050.000"):
+        shutil.copy(snapshot_file, tmp_path / "run" / f"snapshot-{kimg}.safetensors")
+    words = {"--run": tmp_path / "run", "--data": drawn_folder, "--judge": judge_file, "--faces": 2}
+    return ["evaluate", *(str(word) for pair in words.items() for word in pair)]
+
+
+def measured(capsys) -> list[str]:
+    """The snapshots that the command has just told of."""
+    lines = capsys.readouterr().out.splitlines()
+    return [line.partition(":")[0] for line in lines if line.startswith("snapshot-")]
+
+
+def test_each_snapshot_is_measured_once_newest_first(asked, tmp_path, capsys, judge_file):
+    main([*asked, "--newest"])
+    told = capsys.readouterr().out
+    assert told.startswith("snapshot-000050.000: 0 kimg, 2 faces, ")
+    assert "read as asked" in told
+    assert "error to the true face" in told
+    folder = tmp_path / "run" / "evaluation"
+    names = {f"snapshot-000050.000-test.{end}" for end in ("json", "png")}
+    assert {path.name for path in folder.iterdir()} == names
+    main(asked)
+    assert measured(capsys) == ["snapshot-000000.000"]
+    assert len([*folder.iterdir()]) == 4
+    main(asked)
+    assert capsys.readouterr().out.startswith("measured so before, see ")
+    main([*asked, "--second-judge", str(judge_file)])  # with other means it is another evaluation
+    assert measured(capsys) == ["snapshot-000050.000", "snapshot-000000.000"]
+    found = json.loads((folder / "snapshot-000050.000-test.json").read_bytes())
+    assert (found["snapshot"], found["faces"], found["split"]) == (
+        "snapshot-000050.000.safetensors",
+        2,
+        "test",
+    )
+    assert found["second_judge_expression_accuracy"] == found["expression_accuracy"]
+    assert found["made_with"]["second_judge"] == found["made_with"]["judge"]
+    with Image.open(folder / "snapshot-000050.000-test.png") as picture:
+        assert picture.size == (8 * 100 - 4, 2 * 100 - 4 + 18 + 0)
+
+
+def test_one_snapshot_of_another_split_into_another_folder(asked, snapshot_file, tmp_path, capsys):
+    out = tmp_path / "new" / "folder"
+    main(["evaluate", *asked[3:], "--weights", str(snapshot_file), "--split", "valid", "--out", str(out)])
+    capsys.readouterr()
+    found = json.loads((out / "snapshot-000000.000-valid.json").read_bytes())
+    assert found["split"] == "valid"
+    assert {"expression_accuracy", "judge_accuracy", "truth_l1", "copy_l1"} <= found.keys()
+
+
+def test_what_makes_no_sense_is_told_in_one_sentence(asked, snapshot_file, drawn_folder, tmp_path, capsys):
+    assert "--faces is 0" in sentence(capsys, *asked[:-1], 0)
+    assert "--gallery is -1" in sentence(capsys, *asked, "--gallery", -1)
+    assert "give either --run" in sentence(capsys, *asked, "--weights", snapshot_file)
+    assert "give either --run" in sentence(capsys, "evaluate", *asked[3:])
+    only = ["evaluate", "--weights", snapshot_file, *asked[3:], "--newest"]
+    assert "--newest chooses among the snapshots of --run" in sentence(capsys, *only)
+    assert "no snapshot and no run" in sentence(capsys, "evaluate", "--run", tmp_path / "none", *asked[3:])
+    judged = ["evaluate", "--weights", snapshot_file, "--data", drawn_folder, "--judge"]
+    assert "cannot be read" in sentence(capsys, *judged, tmp_path / "none")
+    assert "not a judge" in sentence(capsys, *judged, snapshot_file)
+    assert "none.onnx" in sentence(capsys, *asked, "--identity", tmp_path / "none.onnx")
+    assert not (tmp_path / "run" / "evaluation").exists()

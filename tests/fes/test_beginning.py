@@ -1,0 +1,130 @@
+"""Networks to begin with: from snapshots and from states, and one sentence where that cannot be."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+from fes import train
+from fes.beginning import take_networks
+from fes.config import Config, StartConfig
+from fes.ema import Ema
+from fes.errors import InputError
+from fes.networks import Networks
+from fes.snapshot import save_snapshot, snapshot_path
+from fes.state import Parts, save_state
+from fes.tree import to_tree
+
+NAMES = "encoder", "generator", "latent_critic", "image_critic"
+
+
+@pytest.fixture
+def begun(tiny_config: Config) -> Config:
+    """A run with two snapshots and two states, the newer ones of other weights."""
+    tiny_config.run.mkdir()
+    for seed, kimg in ((3, 1.0), (4, 2.0)):
+        networks = Networks(tiny_config.model, seed)
+        ema = Ema(networks, 20.0)
+        save_snapshot(snapshot_path(tiny_config.run, kimg), ema, tiny_config, kimg, {})
+        about = {"step": 3, "kimg": kimg, "config": tiny_config, "fingerprint": "data"}
+        save_state(tiny_config.run, Parts(networks, ema.average, {}), {}, **about)
+    return tiny_config
+
+
+def taken(config: Config, **start: Path) -> set[str]:
+    """Which networks became those of the newer files; the others have to stay as they were."""
+    networks, before, newer = (Networks(config.model, seed) for seed in (0, 0, 4))
+    take_networks(networks, StartConfig(**start))
+    found = set()
+    for name in NAMES:
+        now, old, new = (getattr(each, name).state_dict() for each in (networks, before, newer))
+        is_new = all(torch.equal(now[key], new[key]) for key in now)
+        assert is_new or all(torch.equal(now[key], old[key]) for key in now), name
+        found |= {name} if is_new else set()
+    return found
+
+
+def test_each_network_can_be_taken_from_a_file_or_from_the_newest_of_a_run(begun):
+    run = begun.run
+    assert taken(begun) == set()
+    assert taken(begun, **dict.fromkeys(NAMES, run)) == set(NAMES)
+    assert taken(begun, encoder=snapshot_path(run, 2.0)) == {"encoder"}
+    state = run / "state-000002.000" / "networks.safetensors"
+    for name in NAMES:
+        assert taken(begun, **{name: state}) == {name}
+    assert taken(begun, generator=run, image_critic=state) == {"generator", "image_critic"}
+
+
+def test_weights_of_half_precision_become_those_of_single(begun, tmp_path):
+    weights = Networks(begun.model, 4).encoder.state_dict()
+    save_file(
+        {f"encoder.{key}": value.half() for key, value in weights.items()}, tmp_path / "half.safetensors"
+    )
+    networks = Networks(begun.model, 0)
+    take_networks(networks, StartConfig(encoder=tmp_path / "half.safetensors"))
+    for key, value in networks.encoder.state_dict().items():
+        assert value.dtype == torch.float32
+        assert torch.equal(value, weights[key].half().float())
+
+
+def told(config: Config, **start: Path) -> str:
+    networks = Networks(config.model, 0)
+    before = {key: value.clone() for key, value in networks.state_dict().items()}
+    with pytest.raises(InputError) as caught:
+        take_networks(networks, StartConfig(**start))
+    assert all(torch.equal(value, before[key]) for key, value in networks.state_dict().items())
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_cannot_be_taken_is_told_in_one_sentence(begun, tmp_path):
+    run, snapshot = begun.run, snapshot_path(begun.run, 2.0)
+    nowhere = tmp_path / "nowhere"
+    assert told(begun, encoder=nowhere) == (
+        f"--start.encoder is {nowhere}: neither a .safetensors file nor a run with a snapshot-*.safetensors"
+    )
+    (tmp_path / "empty").mkdir()
+    assert told(begun, image_critic=tmp_path / "empty").endswith(
+        "neither a .safetensors file nor a run with a state-*/networks.safetensors"
+    )
+    assert told(begun, latent_critic=snapshot) == (
+        f"--start.latent-critic: {snapshot} holds no latent critic"
+    )
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(snapshot.read_bytes()[:1000])
+    assert told(begun, generator=broken).startswith(
+        f"--start.generator: {broken} is not a safetensors file, or is damaged: "
+    )
+    wider = dataclasses.replace(begun, model=dataclasses.replace(begun.model, latent_dim=9))
+    assert told(wider, encoder=snapshot) == (
+        f"--start.encoder: the encoder in {snapshot} is of another make: to_code.bias is (8,) there and (9,) "
+        "here; give --model the sizes that it was trained with"
+    )
+    carrying = dataclasses.replace(begun, model=dataclasses.replace(begun.model, skip="features"))
+    assert "joins.block12.bias is missing there and (8,) here" in told(carrying, generator=run)
+
+
+@pytest.mark.usefixtures("one_core")
+def test_a_run_begins_with_them_and_ends_with_code_2_where_it_cannot(begun, tmp_path, capsys):
+    """One step, which is the critics': encoder and generator stay those that were taken."""
+    clock = dataclasses.replace(begun.clock, total_kimg=0.008)
+    start = StartConfig(encoder=begun.run, generator=tmp_path / "none")
+    config = dataclasses.replace(begun, run=tmp_path / "new", clock=clock, start=start)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(to_tree(config)))
+
+    def code(*flags: str) -> int:
+        with pytest.raises(SystemExit) as ended:
+            train.main(["--config", str(tmp_path / "config.yaml"), *flags])
+        return ended.value.code
+
+    assert code() == 2
+    assert capsys.readouterr().err.startswith(f"train.py: --start.generator is {tmp_path / 'none'}: neither")
+    assert code("--start.generator", str(begun.run)) == 0
+    weights = load_file(tmp_path / "new" / "state-000000.008" / "networks.safetensors")
+    newer = Networks(begun.model, 4).state_dict()
+    same = {name.split(".")[0] for name, value in newer.items() if torch.equal(weights[name], value)}
+    assert same >= {"encoder", "generator"}
+    assert not torch.equal(weights["image_critic.to_score.weight"], newer["image_critic.to_score.weight"])

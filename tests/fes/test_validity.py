@@ -1,0 +1,174 @@
+"""Settings that make no sense are told by their name."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from fes.config import (
+    AugmentConfig,
+    AutoencoderStage,
+    ClockConfig,
+    Config,
+    EvaluationConfig,
+    GanStage,
+    LossConfig,
+    ModelConfig,
+    OptimiserConfig,
+    StagesConfig,
+    StreamConfig,
+)
+from fes.errors import InputError
+from fes.validity import changeable, check, check_changes, is_resolution
+
+
+def config(**changes: object) -> Config:
+    return Config("d", Path("r"), **changes)
+
+
+UNUSUAL = config(
+    seed=7,
+    batch=96,
+    model=ModelConfig(resolution=64, channels=3, latent_dim=9),
+    loss=LossConfig(latent_weight=0.125, adversary="r1-relativistic", cycle_weight=3.0, balance=True),
+    optimiser=OptimiserConfig(critic_rate=2e-4, beta1=0.5),
+    stream=StreamConfig(
+        workers=0, cache=Path("cache"), on_bad_sample="skip", shards=Path("here"), shards_gb=0.5
+    ),
+    augment=AugmentConfig(flips=True, class_balance=1.0, strength=0.5, adapt_kimg=500.0),
+    stages=StagesConfig(AutoencoderStage(0.05), GanStage(0.05, image_weight=0.0, expression_weight=1.0)),
+    clock=ClockConfig(total_kimg=0.1),
+)
+
+
+@pytest.mark.parametrize("good", [config(), UNUSUAL, config(loss=LossConfig(0.0, 0.0, 0.0, 0.0))])
+def test_good_values_pass(good):
+    assert check(good) is good
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"batch": 0}, "--batch is 0: it must be at least 1"),
+        ({"critic_steps": 0}, "--critic-steps is 0: it must be at least 1"),
+        ({"grid_faces": -1}, "--grid-faces is -1: it must be at least 1"),
+        ({"shuffle_window": 0}, "--shuffle-window is 0: it must be at least 1"),
+        ({"stream": StreamConfig(workers=-1)}, "--stream.workers is -1: it must be at least 0"),
+        ({"model": ModelConfig(latent_dim=0)}, "--model.latent-dim is 0: it must be at least 1"),
+        ({"model": ModelConfig(min_features=0)}, "--model.min-features is 0: it must be at least 1"),
+        ({"model": ModelConfig(max_features=16)}, "--model.max-features is 16: it must be at least 32"),
+        (
+            {"model": ModelConfig(latent_critic_features=0)},
+            "--model.latent-critic-features is 0: it must be at least 1",
+        ),
+        ({"model": ModelConfig(channels=2)}, "--model.channels is 2: it must be 1 (grey) or 3 (RGB)"),
+        ({"model": ModelConfig(resolution=100)}, "--model.resolution is 100: it must be 48 or 64 times"),
+        (
+            {"loss": LossConfig(image_weight=-1.0)},
+            "--loss.image-weight is -1.0: it must be a number",
+        ),
+        (
+            {"loss": LossConfig(latent_weight=float("nan"))},
+            "--loss.latent-weight is nan: it must",
+        ),
+        (
+            {"optimiser": OptimiserConfig(critic_rate=0.0)},
+            "--optimiser.critic-rate is 0.0: it must be",
+        ),
+        ({"optimiser": OptimiserConfig(beta1=1.0)}, "--optimiser.beta1 is 1.0: it must be below 1"),
+        (
+            {"optimiser": OptimiserConfig(beta2=-0.1)},
+            "--optimiser.beta2 is -0.1: it must be a number",
+        ),
+        ({"clock": ClockConfig(tick_kimg=0.0)}, "--clock.tick-kimg is 0.0: it must be a positive number"),
+        ({"clock": ClockConfig(total_kimg=float("inf"))}, "--clock.total-kimg is inf: it must be a positive"),
+        (
+            {"stream": StreamConfig(most_bad_samples=-1)},
+            "--stream.most-bad-samples is -1: it must be at least 0",
+        ),
+        ({"stream": StreamConfig(patience=0.0)}, "--stream.patience is 0.0: it must be a positive number"),
+        ({"stream": StreamConfig(shards_gb=-1.0)}, "--stream.shards-gb is -1.0: it must be a positive"),
+        (
+            {"augment": AugmentConfig(class_balance=1.1)},
+            "--augment.class-balance is 1.1: it must be from 0 to 1",
+        ),
+        ({"augment": AugmentConfig(strength=-0.1)}, "--augment.strength is -0.1: it must be from 0 to 1"),
+        ({"augment": AugmentConfig(strength=float("nan"))}, "--augment.strength is nan: it must be from"),
+        ({"augment": AugmentConfig(adapt_kimg=0.0)}, "--augment.adapt-kimg is 0.0: it must be a positive"),
+        ({"loss": LossConfig(cycle_weight=-1.0)}, "--loss.cycle-weight is -1.0: it must be a number that is"),
+        ({"loss": LossConfig(expression_weight=float("inf"))}, "--loss.expression-weight is inf: it must"),
+        ({"loss": LossConfig(penalty_weight=-1.0)}, "--loss.penalty-weight is -1.0: it must be a number"),
+        (
+            {"stages": StagesConfig(AutoencoderStage(kimg=-1.0))},
+            "--stages.autoencoder.kimg is -1.0: it must be a number that is not negative",
+        ),
+        (
+            {"stages": StagesConfig(gan=GanStage(autoencoder_rate=0.0))},
+            "--stages.gan.autoencoder-rate is 0.0: it must be a positive number",
+        ),
+        (
+            {"stages": StagesConfig(gan=GanStage(image_weight=float("nan")))},
+            "--stages.gan.image-weight is nan: it must be",
+        ),
+        (
+            {
+                "stages": StagesConfig(AutoencoderStage(0.5), GanStage(0.75)),
+                "clock": ClockConfig(total_kimg=1.0),
+            },
+            "--stages.autoencoder.kimg and --stages.gan.kimg are 1.25 together: they must not exceed "
+            "--clock.total-kimg, which is 1",
+        ),
+        (
+            {"stages": StagesConfig(gan=GanStage(1.0, image_weight=0.0))},
+            "--stages.gan.image-weight and --stages.gan.expression-weight are both 0: the stage would teach "
+            "nothing",
+        ),
+        (
+            {
+                "stages": StagesConfig(AutoencoderStage(1.0)),
+                "loss": LossConfig(reconstruction_weight=0.0, latent_weight=0.0),
+            },
+            "--stages.autoencoder.reconstruction-weight and --stages.autoencoder.latent-weight are both 0",
+        ),
+        (
+            {"evaluation": EvaluationConfig(second_judge=Path("j"))},
+            "--evaluation.second-judge is a second one: give the first as --evaluation.judge",
+        ),
+        ({"evaluation": EvaluationConfig(seconds=0.0)}, "--evaluation.seconds is 0.0: it must be a positive"),
+        ({"ema_halflife_kimg": 0.0}, "--ema-halflife-kimg is 0.0: it must be a positive number"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_told_by_its_flag(changes, told):
+    with pytest.raises(InputError) as caught:
+        check(config(**changes))
+    assert str(caught.value).startswith(told)
+
+
+def test_resolutions_are_48_and_64_times_powers_of_two():
+    assert [value for value in range(600) if is_resolution(value)] == [48, 64, 96, 128, 192, 256, 384, 512]
+
+
+def test_what_may_change_within_a_run_is_the_loss_the_optimiser_and_the_average():
+    names = changeable()
+    assert {"loss.cycle_weight", "loss.adversary", "loss.balance", "optimiser.critic_rate"} <= set(names)
+    sections = {name.rpartition(".")[0] for name in names}
+    assert (sections, names[-1]) == ({"loss", "optimiser", ""}, "ema_halflife_kimg")
+    assert len(names) == len(dataclasses.fields(LossConfig)) + len(dataclasses.fields(OptimiserConfig)) + 1
+    check_changes(names)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("model.skip", "--allow-change model.skip: no setting of this name may change; these may: loss."),
+        ("stages.gan.kimg", "--allow-change stages.gan.kimg: no setting of this name may change; these may"),
+        (
+            "loss.cycel_weight",
+            "--allow-change loss.cycel-weight: no setting of this name may change; did you",
+        ),
+    ],
+)
+def test_another_setting_is_refused_with_what_may_change(name, told):
+    with pytest.raises(InputError) as caught:
+        check_changes([name])
+    assert str(caught.value).startswith(told)
