@@ -30,6 +30,7 @@ from fes.mixture import Mixture
 from fes.networks import Networks
 from fes.objectives import BarePlayer, bare_players
 from fes.runtime.processes import Runtime
+from fes.supply import noise_for, stream_for
 from fes.trainer import Hooks, fit
 
 HOOKS = ("tick", "snapshot", "state")
@@ -177,7 +178,7 @@ def _results(measured: Interleaved, config: Config) -> list[Result]:
 
 def in_memory(config: Config, mixture: Mixture, runtime: Runtime) -> list[tuple[Batch, Noise]]:
     """What the steps of one cycle work on, on the device."""
-    stream, noise_of = train.stream_for(config, mixture, runtime), train.noise_for(config, runtime)
+    stream, noise_of = stream_for(config, mixture, runtime), noise_for(config, runtime)
     steps = range(Clock.of(config).cycle)
     return list(zip(runtime.placed(stream[step] for step in steps), map(noise_of, steps), strict=True))
 

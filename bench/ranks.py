@@ -24,6 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bench.overhead import Result, config_of, now, with_data
 from fes import trainer
 from fes.batch import Batch
+from fes.cast import build
 from fes.clock import Clock
 from fes.config import ClockConfig, Config
 from fes.dials import Dials
@@ -33,7 +34,7 @@ from fes.networks import Networks
 from fes.objectives import bare_players
 from fes.runtime.player import Player
 from fes.runtime.processes import Runtime
-from fes.train import build, noise_for, stream_for
+from fes.supply import noise_for, stream_for
 
 ENDLESS = ClockConfig(total_kimg=1e9, tick_kimg=1e9, snapshot_kimg=1e9, state_kimg=1e9)
 KINDS = ("alone", "apart", "together")

@@ -19,88 +19,23 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-import torch
-from torch import Tensor
-
 from fes.arguments import Asked, parse, resolve
-from fes.batch import Batch
 from fes.beginning import take_networks
+from fes.cast import build
 from fes.clock import Clock
-from fes.config import Config, Stage
-from fes.decoded import DecodedSplit, decode_to
-from fes.dials import Dials
-from fes.draws import Noise, noise
-from fes.ema import Ema
+from fes.config import Config
 from fes.errors import InputError, told_in_one_sentence
 from fes.evaluation.in_loop import evaluation_for
 from fes.files import hold_folder, make_folder
-from fes.machine import cores
 from fes.mixture import Mixture
 from fes.networks import Networks
-from fes.objectives import CriticObjective, bare_players
 from fes.plan import describe
-from fes.reading import Samples
 from fes.recorder import Recorder
-from fes.report import progress
 from fes.runtime.processes import Runtime
-from fes.stages import stage_at, staged
-from fes.state import Found, Keeper, Parts, Restored, find_state, restore
-from fes.stream import Stream, share_of
+from fes.state import Found, Restored, find_state, restore
+from fes.supply import held_out_for, noise_for, stream_for
 from fes.trainer import fit
 from fes.tree import flat, to_tree
-
-
-def decoded(config: Config, mixture: Mixture, runtime: Runtime) -> list[Samples]:
-    """The training split of each data set, through a shared file of decoded pictures if so configured."""
-    resolution, channels = config.model.resolution, config.model.channels
-    parts = mixture.parts(resolution, channels)
-    if config.stream.cache is None:
-        return parts
-    shape = (channels, resolution, resolution)
-    names = [f"{each.fingerprint[:16]}-train-{resolution}x{channels}.uint8" for each in mixture.sets]
-    paths = [config.stream.cache / name for name in names]
-    if runtime.is_first_here:
-        for path, part in zip(paths, parts, strict=True):
-            with progress(f"decoding {part.place}") as tell:
-                decode_to(
-                    path,
-                    part,
-                    shape,
-                    workers=cores(),
-                    on_bad_sample=config.stream.on_bad_sample,
-                    progress=tell,
-                )
-    runtime.wait()
-    return [DecodedSplit(part, path, shape) for path, part in zip(paths, parts, strict=True)]
-
-
-class Cast:
-    """The players of a run: step -> those of its stage, which are made when the stage begins."""
-
-    def __init__(self, config: Config, networks: Networks, dials: Dials, runtime: Runtime) -> None:
-        self.config, self.networks, self.dials, self.runtime = config, networks, dials, runtime
-        self.keepers: dict[str, Keeper] = {"dials": dials}
-        """What a state keeps besides weights: the dials, and the players of the stage asked for last."""
-        self._stage: Stage | None = None
-
-    def __call__(self, step: int) -> dict[str, Keeper]:
-        stage = stage_at(self.config, step)
-        if stage != self._stage:
-            self._stage, config = stage, staged(self.config, stage)
-            for old in [each for each in self.keepers.values() if each is not self.dials]:
-                old.close()
-            for name, bare in bare_players(config, self.networks, self.dials, stage).items():
-                self.keepers[name] = self.runtime.player(*bare, config.optimiser.max_gradient_norm)
-        return self.keepers
-
-
-def build(config: Config, networks: Networks, runtime: Runtime, start: int = 0) -> tuple[Parts, Ema, Cast]:
-    """What a run keeps from step `start` on: the networks' average, and the players."""
-    if runtime.hardware.channels_last:
-        networks.to(memory_format=torch.channels_last)
-    ema = Ema(networks, config.ema_halflife_kimg)
-    cast = Cast(config, networks, Dials(config.loss, config.augment, runtime.device), runtime)
-    return Parts(networks, ema.average, cast(start)), ema, cast
 
 
 def show(config: Config, mixture: Mixture, runtime: Runtime) -> int:
@@ -109,70 +44,6 @@ def show(config: Config, mixture: Mixture, runtime: Runtime) -> int:
     if runtime.is_main:
         print(f"{plan}\n{runtime.describe(config.batch)}")
     return 0
-
-
-def stream_for(config: Config, mixture: Mixture, runtime: Runtime) -> Stream:
-    """This rank's share of the training batches; raises `InputError` where ranks cannot share them."""
-    share_of(config.batch, runtime.rank, runtime.ranks)  # before anything long begins
-    return Stream(
-        decoded(config, mixture, runtime),
-        weights=mixture.weights,
-        seed=config.seed,
-        batch=config.batch,
-        window=config.shuffle_window,
-        rank=runtime.rank,
-        ranks=runtime.ranks,
-        on_bad_sample=config.stream.on_bad_sample,
-        flips=config.augment.flips,
-        class_balance=config.augment.class_balance,
-    )
-
-
-def held_out_for(
-    config: Config, mixture: Mixture, runtime: Runtime, networks: Networks, dials: Dials
-) -> Callable[[int], Tensor] | None:
-    """Step -> the image critic's gap on this rank's share of a held-out batch, where a dial needs it.
-
-    Raises:
-        InputError: it does, and there is no held-out split.
-    """
-    if not dials.adapts:
-        return None
-    parts = mixture.held_out(("valid", "test"), config.model.resolution, config.model.channels)
-    if not parts:
-        raise InputError(
-            f"{mixture.place} has no valid or test split, which --augment.adapt-kimg needs to see how far "
-            "the image critic knows its training pictures by heart: leave it out, and give --augment.strength"
-        )
-    stream = Stream(
-        parts,
-        seed=config.seed,
-        batch=config.batch,
-        window=config.shuffle_window,
-        rank=runtime.rank,
-        ranks=runtime.ranks,
-        on_bad_sample=config.stream.on_bad_sample,
-    )
-    noise_of = noise_for(config, runtime)
-
-    @torch.no_grad()
-    def gap(step: int) -> Tensor:
-        batch = Batch(*(runtime.moved(part) for part in stream[step]))
-        critics = CriticObjective(networks, config.loss, dials, stage_at(config, step))
-        return critics(batch, noise_of(step))[1]["critic/image_gap"]
-
-    return gap
-
-
-def noise_for(config: Config, runtime: Runtime) -> Callable[[int], Noise]:
-    """Step -> this rank's share of its noise, on the device."""
-    share = share_of(config.batch, runtime.rank, runtime.ranks)
-
-    def of(step: int) -> Noise:
-        drawn = noise(config.seed, step, config.batch, config.model.latent_dim, share)
-        return Noise(*(runtime.moved(part) for part in drawn))
-
-    return of
 
 
 def train(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..., int] = fit) -> int:

@@ -24,7 +24,7 @@ LAYERS = (
     {"meters", "snapshot", "state", "judge", "arguments"},
     {"trainer", "runtime", "report", "synthesizer", "watch"},
     {"evaluation", "synthesis"},
-    {"recorder"},
+    {"recorder", "cast", "supply"},
     {"train"},
     {"selfcheck"},
     {"cli"},

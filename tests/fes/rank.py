@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fes import clock, draws, train, trainer
+from fes import clock, draws, supply, train, trainer
+from fes.cast import Cast, build
 from fes.config import (
     AugmentConfig,
     AutoencoderStage,
@@ -35,6 +36,7 @@ from fes.runtime.player import Player
 from fes.runtime.processes import Runtime
 from fes.state import Parts, find_state, restore, save_state
 from fes.stream import Stream, share_of
+from fes.supply import held_out_for
 from fes.trainer import fit
 
 MODEL = ModelConfig(
@@ -103,15 +105,15 @@ class InFloat64:
         drawn = draws.noise(self.config.seed, step, self.config.batch, MODEL.latent_dim, self.share)
         return draws.Noise(*(part.double() for part in drawn))
 
-    def build(self, start: int = 0) -> tuple[Parts, Ema, train.Cast]:
-        """As `fes.train.build`."""
+    def build(self, start: int = 0) -> tuple[Parts, Ema, Cast]:
+        """As `fes.cast.build`."""
         networks = Networks(self.config.model, self.config.seed).double()
-        return train.build(self.config, networks, self.runtime, start)
+        return build(self.config, networks, self.runtime, start)
 
     def held_out(self, networks: Networks, dials: Dials) -> Callable[[int], Tensor] | None:
-        """As `fes.train.held_out_for`."""
-        train.noise_for = lambda config, runtime: self.noise
-        return train.held_out_for(self.config, self.mixture, self.runtime, networks, dials)
+        """As `fes.supply.held_out_for`."""
+        supply.noise_for = lambda config, runtime: self.noise
+        return held_out_for(self.config, self.mixture, self.runtime, networks, dials)
 
     def first_gradients(self) -> dict[str, Tensor]:
         """What the optimisers see of both objectives on the first weights, by parameter."""

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from fes import draws
+from fes.cast import Cast
 from fes.config import AutoencoderStage, Config, GanStage, LossConfig, OptimiserConfig, StagesConfig
 from fes.dials import Dials
 from fes.networks import Networks
 from fes.runtime.processes import Runtime
 from fes.stages import stage_at, staged
 from fes.stream import Stream
-from fes.train import Cast
 
 CYCLE_KIMG = 3 * 8 / 1000
 

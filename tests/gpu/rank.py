@@ -11,12 +11,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from fes.cast import build
 from fes.config import ClockConfig, Config, ModelConfig
 from fes.draws import Noise
 from fes.mixture import Mixture
 from fes.networks import Networks
 from fes.runtime.processes import Runtime
-from fes.train import build, noise_for, stream_for
+from fes.supply import noise_for, stream_for
 from fes.trainer import fit
 
 MODEL = ModelConfig(

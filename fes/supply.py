@@ -1,0 +1,110 @@
+"""What the steps of a run work on, on one rank: batches, noise, and what held-out pictures tell."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from fes.batch import Batch
+from fes.config import Config
+from fes.decoded import DecodedSplit, decode_to
+from fes.dials import Dials
+from fes.draws import Noise, noise
+from fes.errors import InputError
+from fes.machine import cores
+from fes.mixture import Mixture
+from fes.networks import Networks
+from fes.objectives import CriticObjective
+from fes.reading import Samples
+from fes.report import progress
+from fes.runtime.processes import Runtime
+from fes.stages import stage_at
+from fes.stream import Stream, share_of
+
+
+def decoded(config: Config, mixture: Mixture, runtime: Runtime) -> list[Samples]:
+    """The training split of each data set, through a shared file of decoded pictures if so configured."""
+    resolution, channels = config.model.resolution, config.model.channels
+    parts = mixture.parts(resolution, channels)
+    if config.stream.cache is None:
+        return parts
+    shape = (channels, resolution, resolution)
+    names = [f"{each.fingerprint[:16]}-train-{resolution}x{channels}.uint8" for each in mixture.sets]
+    paths = [config.stream.cache / name for name in names]
+    if runtime.is_first_here:
+        for path, part in zip(paths, parts, strict=True):
+            with progress(f"decoding {part.place}") as tell:
+                decode_to(
+                    path,
+                    part,
+                    shape,
+                    workers=cores(),
+                    on_bad_sample=config.stream.on_bad_sample,
+                    progress=tell,
+                )
+    runtime.wait()
+    return [DecodedSplit(part, path, shape) for path, part in zip(paths, parts, strict=True)]
+
+
+def stream_for(config: Config, mixture: Mixture, runtime: Runtime) -> Stream:
+    """This rank's share of the training batches; raises `InputError` where ranks cannot share them."""
+    share_of(config.batch, runtime.rank, runtime.ranks)  # before anything long begins
+    return Stream(
+        decoded(config, mixture, runtime),
+        weights=mixture.weights,
+        seed=config.seed,
+        batch=config.batch,
+        window=config.shuffle_window,
+        rank=runtime.rank,
+        ranks=runtime.ranks,
+        on_bad_sample=config.stream.on_bad_sample,
+        flips=config.augment.flips,
+        class_balance=config.augment.class_balance,
+    )
+
+
+def held_out_for(
+    config: Config, mixture: Mixture, runtime: Runtime, networks: Networks, dials: Dials
+) -> Callable[[int], Tensor] | None:
+    """Step -> the image critic's gap on this rank's share of a held-out batch, where a dial needs it.
+
+    Raises:
+        InputError: it does, and there is no held-out split.
+    """
+    if not dials.adapts:
+        return None
+    parts = mixture.held_out(("valid", "test"), config.model.resolution, config.model.channels)
+    if not parts:
+        raise InputError(
+            f"{mixture.place} has no valid or test split, which --augment.adapt-kimg needs to see how far "
+            "the image critic knows its training pictures by heart: leave it out, and give --augment.strength"
+        )
+    stream = Stream(
+        parts,
+        seed=config.seed,
+        batch=config.batch,
+        window=config.shuffle_window,
+        rank=runtime.rank,
+        ranks=runtime.ranks,
+        on_bad_sample=config.stream.on_bad_sample,
+    )
+    noise_of = noise_for(config, runtime)
+
+    @torch.no_grad()
+    def gap(step: int) -> Tensor:
+        batch = Batch(*(runtime.moved(part) for part in stream[step]))
+        critics = CriticObjective(networks, config.loss, dials, stage_at(config, step))
+        return critics(batch, noise_of(step))[1]["critic/image_gap"]
+
+    return gap
+
+
+def noise_for(config: Config, runtime: Runtime) -> Callable[[int], Noise]:
+    """Step -> this rank's share of its noise, on the device."""
+    share = share_of(config.batch, runtime.rank, runtime.ranks)
+
+    def of(step: int) -> Noise:
+        drawn = noise(config.seed, step, config.batch, config.model.latent_dim, share)
+        return Noise(*(runtime.moved(part) for part in drawn))
+
+    return of
