@@ -1,7 +1,7 @@
 """What people do with trained weights, by command line."""
 
+import contextlib
 import signal
-import threading
 
 import numpy as np
 import pytest
@@ -32,11 +32,22 @@ def test_a_judge_is_trained_and_tested(drawn_folder, drawn_index, tmp_path, caps
     assert sentence == f"right on {facts.accuracy:.4f} of 42 labelled pictures"
 
 
-def test_ctrl_c_ends_a_judges_training_in_one_sentence_and_leaves_nothing(drawn_folder, tmp_path, capsys):
+@contextlib.contextmanager
+def interrupted_at_the_first_batch(title):
+    yield lambda done, of: signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_ends_a_judges_training_in_one_sentence_and_leaves_nothing(
+    drawn_folder, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("fes.cli.progress", interrupted_at_the_first_batch)
     asked = ["judge", "train", "--data", str(drawn_folder), "--out", str(tmp_path / "judge"), "--batch", "8"]
-    threading.Timer(1.0, signal.raise_signal, [signal.SIGINT]).start()
-    with pytest.raises(SystemExit) as ended:
-        main(asked)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main([*asked, "--kimg", "0.08"])
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert ended.value.code == 130
     assert capsys.readouterr().err == "fes: stopped; the same command begins anew\n"
     assert list(tmp_path.iterdir()) == []
