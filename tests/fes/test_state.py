@@ -301,7 +301,7 @@ def test_a_state_of_another_format_is_not_loaded(tiny_config):
     path = save(tiny_config, parts_of(tiny_config.model, seed=1, steps=1))
     about = json.loads((path / "state.json").read_text())
     rewritten(path, "state.json", json.dumps({**about, "format": "fes-state-9"}).encode())
-    with pytest.raises(InputError, match="it is of the format fes-state-9, and this fes reads fes-state-2"):
+    with pytest.raises(InputError, match="it is of the format fes-state-9, and this fes reads fes-state-3"):
         find_state(tiny_config.run)
 
 

@@ -66,7 +66,8 @@ def tensors(run: Path) -> dict[str, torch.Tensor]:
     found = {}
     for path in (state / "networks.safetensors", state / "average.safetensors", max(run.glob("snapshot-*"))):
         found |= {f"{path.stem.split('-')[0]}/{name}": value for name, value in load_file(path).items()}
-    for player, saved in torch.load(state / "players.pt", weights_only=True).items():
+    kept = torch.load(state / "players.pt", weights_only=True)
+    for player, saved in ((name, kept[name]) for name in ("critics", "autoencoder")):
         for place, entry in saved["optimiser"]["state"].items():
             found |= {f"{player}/{place}/{name}": value for name, value in entry.items()}
     return found
