@@ -1,6 +1,7 @@
 """What the steps of a run work on, on one rank: batches, noise, and what held-out pictures tell."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,17 +50,26 @@ def decoded(config: Config, mixture: Mixture, runtime: Runtime) -> list[Samples]
 def stream_for(config: Config, mixture: Mixture, runtime: Runtime) -> Stream:
     """This rank's share of the training batches; raises `InputError` where ranks cannot share them."""
     share_of(config.batch, runtime.rank, runtime.ranks)  # before anything long begins
-    return Stream(
+    return _stream(
+        config,
+        runtime,
         decoded(config, mixture, runtime),
         weights=mixture.weights,
+        flips=config.augment.flips,
+        class_balance=config.augment.class_balance,
+    )
+
+
+def _stream(config: Config, runtime: Runtime, parts: Sequence[Samples], **more: Any) -> Stream:
+    return Stream(
+        parts,
         seed=config.seed,
         batch=config.batch,
         window=config.shuffle_window,
         rank=runtime.rank,
         ranks=runtime.ranks,
         on_bad_sample=config.stream.on_bad_sample,
-        flips=config.augment.flips,
-        class_balance=config.augment.class_balance,
+        **more,
     )
 
 
@@ -79,15 +89,7 @@ def held_out_for(
             f"{mixture.place} has no valid or test split, which --augment.adapt-kimg needs to see how far "
             "the image critic knows its training pictures by heart: leave it out, and give --augment.strength"
         )
-    stream = Stream(
-        parts,
-        seed=config.seed,
-        batch=config.batch,
-        window=config.shuffle_window,
-        rank=runtime.rank,
-        ranks=runtime.ranks,
-        on_bad_sample=config.stream.on_bad_sample,
-    )
+    stream = _stream(config, runtime, parts)
     noise_of = noise_for(config, runtime)
 
     @torch.no_grad()
