@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fes.config import Config
 
 MEASURE_EVERY = 16
-"""Updates of the autoencoder from one measurement of pulls to the next: it costs about as much as one."""
+"""Updates of the autoencoder from one measurement of pulls to the next, which takes a backward for each term."""
 
 
 @dataclass(frozen=True)

@@ -175,8 +175,8 @@ class ImageCritic(nn.Module):
 
     The class enters by projection (Miyato & Koyama, 2018): the last layer's weights are those for any
     picture plus those of the class. A head beside it tells the expression of a picture by itself, as the
-    auxiliary classifier of Odena et al. (2017). It has features of its own: those of the score are not
-    normalised, for the sake of the penalty, and learn to tell expressions several times more slowly.
+    auxiliary classifier of Odena et al. (2017). It has features of its own: in those of the score,
+    which serve the critic's task and are bound by its penalty, it learnt much more slowly.
     """
 
     def __init__(self, model: ModelConfig) -> None:
