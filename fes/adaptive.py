@@ -44,9 +44,7 @@ class AdaptiveStrength(nn.Module):
         return self.progress / self.whole
 
     @torch.no_grad()
-    def update(
-        self, score_train: Tensor, score_validation: Tensor, score_synthesised: Tensor, images: int
-    ) -> Tensor:
+    def update(self, gap: Tensor, held_out_gap: Tensor, images: int) -> Tensor:
         """Moves the strength by one stride; returns r_v, for people.
 
         It goes up where r_v is above the target, and down below it. A critic that does not score training
@@ -54,14 +52,15 @@ class AdaptiveStrength(nn.Module):
         told. Nothing waits for the device.
 
         Args:
-            score_train, score_validation, score_synthesised: [], the image critic's means over all ranks.
+            gap: [], how far the image critic's mean score of training pictures is above that of synthesised
+                ones of the same classes, over all ranks.
+            held_out_gap: [], the same for held-out pictures.
             images: pictures drawn from the data, by all ranks, since the last update.
 
         Returns:
             [], held within -1 and 2, which it leaves where the critic hardly tells anything apart.
         """
-        gap, lost = score_train - score_synthesised, score_train - score_validation
-        learnt = gap > 0
+        lost, learnt = gap - held_out_gap, gap > 0
         direction = torch.where(learnt, torch.sign(lost - self.target * gap), -torch.ones_like(gap))
         moved = self.progress + images * direction.nan_to_num().to(torch.int64)
         self.progress.copy_(moved.clamp(0, self.most))

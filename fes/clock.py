@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fes.config import Config
 
 MEASURE_EVERY = 16
-"""Updates of the autoencoder from one measurement of pulls to the next, which takes a backward for each term."""
+"""Updates of the autoencoder from one measurement of pulls, a backward for each term, to the next."""
 
 
 @dataclass(frozen=True)

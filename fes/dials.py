@@ -62,7 +62,7 @@ class Dials:
 
     def update(
         self, measurements: Measurements, mean_over_ranks: Callable[[Tensor], Tensor], images: int
-    ) -> None:
+    ) -> dict[str, Tensor]:
         """Moves by what was measured at a step; most steps measure nothing that matters here.
 
         Args:
@@ -70,6 +70,10 @@ class Dials:
                 `critic/image_gap`, the strength. (Gaps, not scores: what a critic adds to the scores of all
                 pictures of a class is arbitrary, and held-out batches hold other classes.)
             images: real pictures drawn, by all ranks, from one such measurement to the next.
+
+        Returns:
+            What there is to tell of the strength where it may have moved: `augment/overfitting`, r_v, and
+            `augment/strength`.
         """
         pulls = {name: value for name, value in measurements.items() if name.startswith("pull/")}
         if self._balance and pulls:
@@ -80,7 +84,9 @@ class Dials:
         if self._adaptive and "critic/held_out_gap" in measurements:
             names = "critic/image_gap", "critic/held_out_gap"
             means = mean_over_ranks(torch.stack([measurements[name].double() for name in names]))
-            self._adaptive.update(*means.unbind(), torch.zeros_like(means[0]), images)
+            overfitting = self._adaptive.update(*means.unbind(), images)
+            return {"augment/overfitting": overfitting, "augment/strength": self._adaptive.strength}
+        return {}
 
     def state_dict(self) -> dict[str, Any]:
         """The positions."""

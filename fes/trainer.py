@@ -87,6 +87,6 @@ def fit(
             measured = players["critics"].step(batch, noise(step))
             if held_out and clock.looks_at_held_out(step) and "critic/image_gap" in measured:
                 measured |= {"critic/held_out_gap": held_out(step)}
-        meters.add(measured)
-        dials.update(measured, mean_over_ranks, MEASURE_EVERY * clock.cycle * clock.batch)
+        told = dials.update(measured, mean_over_ranks, MEASURE_EVERY * clock.cycle * clock.batch)
+        meters.add(measured | told)
     raise AssertionError("the count never ends")

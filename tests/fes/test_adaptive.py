@@ -19,7 +19,8 @@ def scores(count: int = 400) -> np.ndarray:
 
 
 def update(adaptive: AdaptiveStrength, row: np.ndarray, dtype: torch.dtype = torch.float64) -> float:
-    return adaptive.update(*torch.tensor(row, dtype=dtype), images=IMAGES).item()
+    train, validation, synthesised = torch.tensor(row, dtype=dtype)
+    return adaptive.update(train - synthesised, validation - synthesised, images=IMAGES).item()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

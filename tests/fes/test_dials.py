@@ -2,6 +2,7 @@
 
 import io
 
+import pytest
 import torch
 
 from fes.adaptive import AdaptiveStrength
@@ -63,12 +64,14 @@ def test_the_strength_moves_as_adaptive_strength_does_and_only_by_steps_that_saw
     seen = []
     for train, held_out in ((2.0, 0.0), (2.0, 0.5), (0.5, 0.4), (-1.0, -1.0)):
         told = gaps(train, held_out)
-        dials.update(told, alone, 36)
-        plain.update(*(torch.tensor(score) for score in (train + 3.0, held_out + 3.0, 3.0)), 36)
+        known = dials.update(told, alone, 36)
+        expected = plain.update(torch.tensor(train), torch.tensor(held_out), 36)
+        assert known["augment/overfitting"] == pytest.approx(expected.item())
         assert torch.equal(dials.strength, plain.strength)
+        assert torch.equal(known["augment/strength"], plain.strength)
         seen.append(dials.strength.item())
         del told["critic/held_out_gap"]
-        dials.update(told, alone, 36)
+        assert dials.update(told, alone, 36) == {}
         assert dials.strength.item() == seen[-1]
     assert len(set(seen)) > 2
 
