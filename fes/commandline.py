@@ -44,6 +44,23 @@ def check_words(
         _check_flags(arguments, ["--help", *_flags(commands, prefixed, pairs)])
 
 
+def square_of(flag: str, text: str) -> tuple[int, int, int]:
+    """LEFT,TOP,SIDE -> part of a picture, in its pixels: left edge, upper edge, and how long its sides are.
+
+    Raises:
+        InputError: the text that was given with the flag is no square.
+    """
+    try:
+        left, top, side = (int(number) for number in text.split(","))
+        if min(left, top) < 0 or side < 1:
+            raise ValueError
+    except ValueError:
+        raise InputError(
+            f"{flag} {text} is no square: give it as LEFT,TOP,SIDE, such as 150,150,212"
+        ) from None
+    return left, top, side
+
+
 def _refuse_flags_of_positionals(arguments: Sequence[str], kind: type) -> None:
     bare = {f"--{name.replace('_', '-')}" for name in _positionals(kind)}
     for argument in arguments:

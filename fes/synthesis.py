@@ -10,10 +10,11 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from fes.commandline import square_of
 from fes.errors import InputError, nearest
 from fes.expressions import EXPRESSIONS, expression_label
 from fes.judge import load_judge
-from fes.pictures import Square, as_image, write_picture
+from fes.pictures import as_image, write_picture
 from fes.shipped import shipped_judge, shipped_synthesizer
 from fes.snapshot import export_snapshot
 from fes.synthesizer import Synthesizer
@@ -45,7 +46,7 @@ class Synthesize:
 
     def run(self) -> None:
         self._check()
-        square = None if self.crop is None else _square(self.crop)
+        square = None if self.crop is None else square_of("--crop", self.crop)
         label, source = _label("--to", self.to), _label("--source", self.source)
         synthesizer = Synthesizer.load(self.weights or shipped_synthesizer())
         picture = torch.from_numpy(synthesizer.read(self.image, square))
@@ -108,16 +109,6 @@ def _label(flag: str, name: str | None) -> int | None:
     if label is None:
         raise InputError(f"{flag} {name} is no expression{nearest(name, EXPRESSIONS)}")
     return label
-
-
-def _square(crop: str) -> Square:
-    try:
-        left, top, side = (int(number) for number in crop.split(","))
-    except ValueError:
-        raise InputError(
-            f"--crop {crop} is no square: give it as LEFT,TOP,SIDE, such as 150,150,212"
-        ) from None
-    return left, top, side
 
 
 def _shares(own: Tensor) -> str:

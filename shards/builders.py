@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
+from fes.commandline import square_of
 from fes.errors import InputError
 from shards.build.labelling import JudgeLabeller
 from shards.build.writer import BuildOptions, build, prepare, refuse_other_tars
@@ -198,6 +199,8 @@ class BuildFolder(FromFile):
 
     identity: str | None = None
     r"""A regular expression for the files' names whose first group tells the person, such as '(\d+)'."""
+    crop: str | None = None
+    """The square of a picture that holds the face, as LEFT,TOP,SIDE in pixels. None: the central square."""
     contempt: str = "refuse"
     """What to do with a folder of contempt: refuse, drop, unlabelled, or the expression to count it as."""
     alias: dict[str, str] = field(default_factory=dict)
@@ -205,11 +208,19 @@ class BuildFolder(FromFile):
     valid_share: float = 0.0
     """The part of training to take for validation, where there are no folders for it; whole people."""
     test_share: float = 0.0
-    """The part of training to take for the test, where there are no folders for it; whole people."""
+    """The part of training to take for the test, where there are no folders for it; whole people. 1: all."""
 
     def run(self) -> int:
         """Builds; the exit code is 0."""
         return self.run_with(self._read)
+
+    def check(self) -> None:
+        """Raises InputError for options that no build can work with."""
+        super().check()
+        self._square()
+
+    def _square(self) -> tuple[int, int, int] | None:
+        return None if self.crop is None else square_of("--crop", self.crop)
 
     def _read(self) -> Source:
         with Meter("listing", "files") as meter:
@@ -221,6 +232,7 @@ class BuildFolder(FromFile):
                 valid_share=self.valid_share,
                 test_share=self.test_share,
                 seed=self.seed,
+                square=self._square(),
                 progress=meter,
             )
 

@@ -25,6 +25,7 @@ PICTURE_SUFFIXES = frozenset(
 LARGEST = 2**28
 """The most bytes that a picture's file may have: memory is no place for what is larger."""
 UPRIGHT = 1
+LYING = (5, 6, 7, 8)
 ORIENTATION = 0x0112
 MOST_PIXELS = 80_000_000
 """Larger pictures are refused: the file of some kilobytes that unfolds to gigabytes is no face."""
@@ -72,6 +73,23 @@ def normalised(data: bytes) -> tuple[bytes, np.ndarray]:
     except Exception as error:  # Pillow meets damage with a dozen kinds of exception
         raise ValueError(f"no readable picture ({_kind(error)})") from error
     return (data if plain else encode_picture(pixels)), pixels
+
+
+def size_of(data: bytes) -> tuple[int, int] | None:
+    """Width and height of what a picture file shows, upright; None where it tells none.
+
+    Of most kinds the beginning of the file alone is looked at: that there is a size says nothing of the rest.
+    Raises MemoryError as `normalised`.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            _refuse_giant(*image.size)
+            lying = image.getexif().get(ORIENTATION, UPRIGHT) in LYING
+            return image.size[::-1] if lying else image.size
+    except MemoryError:
+        raise
+    except Exception:  # as in `normalised`
+        return None
 
 
 def _kind(error: Exception) -> str:

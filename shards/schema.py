@@ -108,6 +108,12 @@ class Crop:
     top: int
     side: int
 
+    @property
+    def fits(self) -> bool:
+        """Whether the square lies in the picture that it tells the size of."""
+        inside = self.left + self.side <= self.width and self.top + self.side <= self.height
+        return inside and min(self.left, self.top) >= 0 and self.side > 0
+
     def box(self, width: int, height: int) -> tuple[float, float, float, float]:
         """Left, top, right and bottom in a picture of this size."""
         across, down = width / self.width, height / self.height

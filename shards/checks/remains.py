@@ -17,8 +17,8 @@ from shards.index import Folder, ShardIndex
 from shards.schema import INDEX_NAME, PLACES_NAME, SCHEMA, SHARD_NAME, SPLITS, Crop
 
 OUR_SCHEMA = re.compile(r"fes-shards-\d+")
-CROPPED = ("celeba",)
-"""Sources whose pictures are read in part."""
+CROPPED = ("celeba", "folder")
+"""Sources whose pictures are, or may be, read in part."""
 READ = "the samples were found by reading the shards, where a picture counts as whole if it can be decoded"
 CENTRAL = "their central square is read now; where that is not right, build the data set again"
 

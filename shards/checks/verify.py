@@ -199,7 +199,4 @@ def _statement_faults(catalogue: Catalogue, sizes: np.ndarray) -> list[Fault]:
 
 def crop_fits(crop: Crop | None) -> bool:
     """Whether a crop lies in the picture that it tells the size of."""
-    if crop is None:
-        return True
-    inside = crop.left + crop.side <= crop.width and crop.top + crop.side <= crop.height
-    return inside and min(crop.left, crop.top) >= 0 and crop.side > 0
+    return crop is None or crop.fits

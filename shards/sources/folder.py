@@ -1,6 +1,7 @@
 """Reads a folder of picture files, or a zip of one: a folder per class, in one per split where there are."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +9,8 @@ from pathlib import Path
 from fes.errors import InputError
 from fes.expressions import EXPRESSIONS
 from shards.documents import printable
-from shards.pictures import PICTURE_SUFFIXES
-from shards.schema import NOBODY, Crop, Finding, Picture, Progress, Sample, no_progress
+from shards.pictures import PICTURE_SUFFIXES, size_of
+from shards.schema import NOBODY, Crop, Finding, Picture, Progress, Sample, Unreadable, no_progress
 from shards.sources.files_in import FilesIn, files_in, suffix_of_name
 from shards.sources.layout import REFUSE, Placed, arrange, class_names
 from shards.sources.splits import Shares
@@ -18,6 +19,7 @@ NOT_A_PICTURE = "not a picture file"
 LINK = "link to a folder, which is not followed"
 OUTSIDE = "picture outside the folders of the classes"
 TO_DROP = "picture of a class that is to be dropped"
+OUTREACHED = "picture that does not hold the square of --crop"
 NO_IDENTITY = "file whose name --identity does not match"
 LEFT_OUT, DROPPED, OF_NOBODY = "left out", "dropped", "kept, as of an unknown person"
 FILES = "files"
@@ -55,13 +57,15 @@ def read_folder(
     valid_share: float = 0.0,
     test_share: float = 0.0,
     seed: int = 0,
+    square: tuple[int, int, int] | None = None,
     progress: Progress = no_progress,
 ) -> FolderSource:
     r"""The pictures of a folder, or of a zip, that is laid out class/file or split/class/file.
 
     Below a class there may be more folders. Without folders of splits all is for training, but for the
     shares asked for: of the people where they are known, so that nobody is in two splits, else of the
-    files. `progress` is called once, with the number of files, when they are listed.
+    files. `progress` is called with the number of files when they are listed, and before that as their sizes
+    are read, where there is a square to hold.
 
     Args:
         identity: a regular expression for a file's name from the class folder on, such as `(\d+)`: its
@@ -71,12 +75,15 @@ def read_folder(
             "unlabelled", or a class to put it to.
         aliases: what becomes of other folders, by their names: a class, "drop" or "unlabelled".
         valid_share: the part of training to take for validation, from 0 to below 1.
-        test_share: the part of training to take for the test, from 0 to below 1.
+        test_share: the part of training to take for the test, from 0 to below 1; or 1, all of it.
         seed: decides who is taken.
+        square: left edge, upper edge and side of what to read of every picture, in its pixels; None: the
+            central square. Pictures that do not hold it are dropped. It is that of the size that most have:
+            of a picture of another size the same part is read.
 
     Raises:
         InputError: nothing is there or can be read, a folder is no class, the layout could mean two
-            things, an option makes no sense, or there is no picture to use.
+            things, an option makes no sense, there is no picture to use, or none holds the square.
     """
     pattern, classes = _pattern(identity), class_names(contempt, aliases or {})
     shares = Shares(valid_share, test_share, seed)
@@ -85,6 +92,10 @@ def read_folder(
     placed, outside = arrange(files.path, pictures, classes)
     used = [picture for picture in placed if picture.label is not None]
     _check_used(path, used)
+    crop, outreached = None, set()
+    if square is not None:
+        crop, outreached = _cropped(files, used, square, progress)
+        used = [picture for picture in used if picture.name not in outreached]
     people = _people(used, pattern)
     samples = _samples(used, _splits(path, used, people, shares), people)
     found = {
@@ -92,11 +103,13 @@ def read_folder(
         (LINK, LEFT_OUT): files.links,
         (OUTSIDE, LEFT_OUT): outside,
         (TO_DROP, DROPPED): [picture.name for picture in placed if picture.label is None],
+        (OUTREACHED, DROPPED): sorted(outreached),
         (NO_IDENTITY, OF_NOBODY): _unmatched(used, people) if pattern else [],
     }
     progress(len(files.names), len(files.names))
     facts = {"picture_files": len(pictures), "people": len({*people} - {None})}
-    return FolderSource(files, [picture.name for picture in used], samples, _findings(found), facts)
+    names = [picture.name for picture in used]
+    return FolderSource(files, names, samples, _findings(found), facts, crop=crop)
 
 
 def _findings(found: Mapping[tuple[str, str], Sequence[str]]) -> list[Finding]:
@@ -122,6 +135,34 @@ def _check_used(path: Path, used: list[Placed]) -> None:
             f"{path} has no picture in a folder of a class: put pictures into folders named "
             f"{', '.join(EXPRESSIONS)}, and those into train, valid and test if you have splits"
         )
+
+
+def _cropped(
+    files: FilesIn, used: list[Placed], square: tuple[int, int, int], progress: Progress
+) -> tuple[Crop | None, set[str]]:
+    """The square in a picture of the size that most have, and the names of those that do not hold it.
+
+    What tells no size is no picture, which is for those to tell who read it; where all are such, there is no
+    crop.
+    """
+    holding, outreached = Counter(), {}
+    for done, picture in enumerate(used):
+        progress(done, len(files.names))
+        content = files.read([picture.name])[0]
+        size = None if isinstance(content, Unreadable) else size_of(content)
+        if size and Crop(*size, *square).fits:
+            holding[size] += 1
+        elif size:
+            outreached[picture.name] = size
+    if outreached and not holding:
+        name, (width, height) = next(iter(outreached.items()))
+        left, top, side = square
+        raise InputError(
+            f"the square of {side} pixels from {left}, {top} on lies in no picture of {files.path}, such as "
+            f"{printable(name)}, which is {width} pixels wide and {height} high: give another one as --crop"
+        )
+    crop = Crop(*holding.most_common(1)[0][0], *square) if holding else None
+    return crop, {*outreached}
 
 
 def _people(used: list[Placed], pattern: re.Pattern[str] | None) -> list[str | None]:

@@ -23,7 +23,8 @@ def split_named(name: str) -> str | None:
 class Shares:
     """The parts of training, each from 0 to below 1, to take for the other splits; `seed` decides which.
 
-    Raises InputError where they leave nothing to train on.
+    A test of 1, with nothing for valid, makes a data set to evaluate on. Raises InputError where other
+    shares leave nothing to train on.
     """
 
     valid: float = 0.0
@@ -31,6 +32,8 @@ class Shares:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if (self.valid, self.test) == (0, 1):
+            return
         for split, share in self.asked.items():
             if not 0 <= share < 1:
                 raise InputError(f"--{split}-share is a part of training, from 0 to below 1, not {share}")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import tyro
 
-from fes.commandline import check_words
+from fes.commandline import check_words, square_of
 from fes.errors import InputError
 
 
@@ -79,3 +79,13 @@ def test_what_is_switched_on_can_be_switched_off_where_flags_come_in_pairs():
     ):
         with pytest.raises(InputError, match=told):
             check_words(words, Outer, pairs="plain" in words[0])
+
+
+def test_a_square_is_told_by_its_left_and_upper_edge_and_its_side():
+    assert square_of("--crop", "150,0,212") == (150, 0, 212)
+
+
+@pytest.mark.parametrize("text", ["", "1,2", "1,2,3,4", "1,2,x", "1.5,2,3", "-1,2,3", "1,-2,3", "1,2,0"])
+def test_what_is_no_square_is_told_in_a_sentence(text):
+    with pytest.raises(InputError, match=rf"^--crop {text} is no square: give it as LEFT,TOP,SIDE, such as"):
+        square_of("--crop", text)

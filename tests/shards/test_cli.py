@@ -137,6 +137,26 @@ def test_a_folder_of_pictures_is_built_with_its_people_and_shown(
     assert f"fes-shards show {tmp_path / 'out'} --grid grid.png" in text
 
 
+def test_a_square_is_read_of_every_portrait_of_a_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    faces, pixels = tmp_path / "faces", picture(1).reshape(48, 48, 1)
+    (faces / "happy").mkdir(parents=True)
+    as_image(pixels).save(faces / "happy/1.png")
+    words = ["build", "folder", "--source", faces, "--out", tmp_path / "out", "--crop"]
+    for wrong in ("1,2", "1,2,x", "1,2,0", "1,-2,3"):
+        told = sentence_of(capsys, *words, wrong, "--source", tmp_path / "nowhere")
+        assert f"--crop {wrong} is no square: give it as LEFT,TOP,SIDE" in told
+        assert not (tmp_path / "out").exists()
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*map(str, words), "6,12,32"])
+    assert ended.value.code == 0
+    assert "of a picture of 48x48 the square 32x32 from (6, 12) on is read" in capsys.readouterr().out
+    index = ShardIndex.load(tmp_path / "out")
+    assert index.resolution == 32
+    assert np.array_equal(index.split("train").image(0)[0], pixels[12:44, 6:38, 0])
+
+
 def test_shards_of_others_are_indexed_where_they_lie(
     drawn_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shards.pictures import decode_picture, encode_picture, normalised, suffix_of
+from shards.pictures import decode_picture, encode_picture, normalised, size_of, suffix_of
 from shards.schema import Crop
 
 RAMP = np.add.outer(np.arange(60), np.arange(0, 160, 2)).astype(np.uint8)  # 60 high, 80 wide, 218 at most
@@ -73,6 +73,7 @@ def test_any_other_picture_becomes_a_plain_png_of_what_it_shows(kind: str) -> No
     kept, pixels = normalised(data)
     assert kept != data
     assert np.array_equal(pixels, expected)
+    assert size_of(data) == (expected.shape[1], expected.shape[0])
     with Image.open(io.BytesIO(kept)) as image:
         assert (image.format, image.mode) == ("PNG", "RGB" if expected.shape[2] == 3 else "L")
         assert np.array_equal(np.asarray(image).reshape(expected.shape), expected)
@@ -93,6 +94,13 @@ def test_a_jpeg_that_was_turned_is_turned_upright() -> None:
     upright = np.rot90(np.asarray(Image.open(io.BytesIO(data))), -1)
     assert np.array_equal(normalised(data)[1], upright)
     assert np.array_equal(decode_picture(data, 60, 3), upright[10:70].transpose(2, 0, 1))
+    assert size_of(data) == (60, 80)
+
+
+def test_what_is_no_picture_tells_no_size_and_one_that_is_cut_short_may() -> None:
+    assert [size_of(data) for data in (b"", b"hello", b"GIF89a but not really")] == [None] * 3
+    jpeg = saved(smooth(60, 80), "JPEG")
+    assert size_of(jpeg[:-100]) == (80, 60)
 
 
 @pytest.mark.parametrize("subsampling", [0, 1, 2])
@@ -189,5 +197,6 @@ def test_a_file_of_kilobytes_that_unfolds_to_gigabytes_is_refused(tmp_path: Path
     assert len(bomb) < 100_000
     with pytest.raises(ValueError, match="more than 80,000,000 pixels"):
         normalised(bomb)
+    assert size_of(bomb) is None
     with pytest.raises(ValueError, match="more than 80,000,000 pixels"):
         decode_picture(bomb, 48, 1)

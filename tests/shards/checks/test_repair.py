@@ -143,9 +143,10 @@ def test_a_crop_stays_and_one_that_cannot_be_is_taken_out(folder: Path) -> None:
     assert verify(folder) == []
 
 
-def test_a_crop_that_nobody_knows_any_more_is_told(folder: Path) -> None:
+@pytest.mark.parametrize("source", ["celeba", "folder"])
+def test_a_crop_that_nobody_knows_any_more_is_told(folder: Path, source: str) -> None:
     for path in list(folder.glob("drawn-*.tar")):
-        path.rename(folder / path.name.replace("drawn", "celeba"))
+        path.rename(folder / path.name.replace("drawn", source))
     (folder / INDEX_NAME).unlink()
     repaired = repair(folder)
     assert any("which part of the pictures to read is not known" in action for action in repaired.actions)

@@ -38,7 +38,13 @@ def test_no_share_takes_nothing() -> None:
     assert {Shares().split_of(str(number)) for number in range(100)} == {"train"}
 
 
-@pytest.mark.parametrize("shares", [(-0.1, 0), (0, 1), (0.6, 0.4), (float("nan"), 0), (0, float("inf"))])
+def test_all_may_be_for_the_test() -> None:
+    assert {Shares(0, 1).split_of(str(number)) for number in range(100)} == {"test"}
+
+
+@pytest.mark.parametrize(
+    "shares", [(-0.1, 0), (1, 0), (0.1, 1), (0, 1.1), (0.6, 0.4), (float("nan"), 0), (0, float("inf"))]
+)
 def test_shares_that_leave_nothing_or_make_no_sense_are_told(shares: tuple[float, float]) -> None:
     with pytest.raises(InputError, match="-share"):
         Shares(*shares)
