@@ -19,12 +19,13 @@ _KEPT = {
 
 
 def take_networks(networks: Networks, start: StartConfig) -> None:
-    """Puts the asked weights into the networks, in place.
+    """Puts the asked weights into the networks, in place; the guide is none of them.
 
     Raises:
         InputError: a file is not there, does not hold the network, or holds one of another shape.
     """
-    for name, path in vars(start).items():
+    for name in _KEPT:
+        path = getattr(start, name)
         if path is not None:
             file = _file(path, name)
             _check_fit(file, name, found := _tensors(file, name), getattr(networks, name).state_dict())

@@ -59,6 +59,8 @@ class LossConfig:
     expression_weight: float = 0.0
     """Pull towards pictures whose expression the image critic's head reads as asked (AC-GAN). The head learns
     to read on real pictures; at 0 there is none."""
+    guide_weight: float = 0.0
+    """Pull towards pictures whose expression the guide (`start.guide`) reads as asked."""
     cycle_weight: float = 0.0
     """Pull towards changed faces that, changed back, are the source again."""
     consistency_weight: float = 0.0
@@ -119,6 +121,8 @@ class GanStage:
     """In place of the loss's."""
     expression_weight: float | None = None
     """In place of the loss's."""
+    guide_weight: float | None = None
+    """In place of the loss's."""
     critic_rate: float | None = None
     """In place of the optimiser's."""
     autoencoder_rate: float | None = None
@@ -147,6 +151,9 @@ class StartConfig:
     """A file with a latent critic, or a run, whose newest state has one. None: random weights."""
     image_critic: Path | None = None
     """A file with an image critic, or a run, whose newest state has one. None: random weights."""
+    guide: Path | None = None
+    """A classifier of real faces that is not trained any further and pulls as `loss.guide_weight` says: made
+    by 'fes judge train --noise 0.5', with another seed than the judge. None: there is none."""
 
 
 @dataclass(frozen=True)

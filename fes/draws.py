@@ -32,6 +32,9 @@ def numpy_rng(*parts: object) -> np.random.Generator:
 AUGMENTATION_DRAWS = 13
 """Draws that `fes.augment` makes its choices for a picture from."""
 
+GUIDE_DRAWS = 4
+"""Draws that `fes.guide` makes its noise on a picture from."""
+
 
 class Noise(NamedTuple):
     """What a player's step needs of chance, besides its batch."""
@@ -44,6 +47,8 @@ class Noise(NamedTuple):
     """[batch, 1], uniform in [0, 1): the same for the latent critic."""
     augmentation: Tensor
     """[batch, AUGMENTATION_DRAWS], uniform in [0, 1): how the image critic's pictures are augmented."""
+    guide: Tensor
+    """[batch, GUIDE_DRAWS], uniform in [0, 1): the noise through which the guide looks."""
 
 
 def noise(seed: int, step: int, batch: int, latent_dim: int, share: slice = slice(None)) -> Noise:
@@ -51,9 +56,11 @@ def noise(seed: int, step: int, batch: int, latent_dim: int, share: slice = slic
     z_prior = torch.randn(batch, latent_dim, generator=torch_rng(seed, "z_prior", step))
     epsilon = torch.rand(2, batch, generator=torch_rng(seed, "epsilon", step))
     augmentation = torch.rand(batch, AUGMENTATION_DRAWS, generator=torch_rng(seed, "augment", step))
+    guide = torch.rand(batch, GUIDE_DRAWS, generator=torch_rng(seed, "guide", step))
     return Noise(
         z_prior[share],
         epsilon[0, share].reshape(-1, 1, 1, 1),
         epsilon[1, share].reshape(-1, 1),
         augmentation[share],
+        guide[share],
     )

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
 import shutil
 import socket
@@ -11,6 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fes.errors import InputError
+
+
+def sha256_of(path: Path) -> str:
+    """The sum of a file; raises `InputError` where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def make_folder(path: Path) -> None:

@@ -108,6 +108,8 @@ class Generator(nn.Module):
 
     def _picture(self, h: Tensor, source: Tensor | None) -> Tensor:
         """[batch, channels (and the mask), ...] -> the picture, drawn anew or over the source."""
+        # Autocast leaves the source in its own precision, and does not mix two of them.
+        h = h if source is None else h.to(source.dtype)
         if self.masks:
             drawn, mask = torch.tanh(h[:, :-1]), torch.sigmoid(h[:, -1:])
             # Never quite closed: through a mask of 0 nothing would be learnt any more.

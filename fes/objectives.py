@@ -36,6 +36,8 @@ from fes.losses import (
 from fes.networks import Code, Networks
 from fes.pictures import to_float
 
+Guide = Callable[[Tensor, Tensor], Tensor]
+"""Pictures [batch, channels, height, width] and draws [batch, GUIDE_DRAWS] -> logits [batch, classes]."""
 Measurements = dict[str, Tensor]
 """Scalars on the device, detached."""
 
@@ -151,13 +153,18 @@ class AutoencoderObjective(nn.Module):
     """Encoder and generator: keep the person, look real in the asked class, keep codes to the prior."""
 
     def __init__(
-        self, networks: Networks, weights: LossConfig, dials: Dials | None = None, stage: Stage = "joint"
+        self,
+        networks: Networks,
+        weights: LossConfig,
+        dials: Dials | None = None,
+        stage: Stage = "joint",
+        guide: Guide | None = None,
     ) -> None:
         super().__init__()
         self.encoder = networks.encoder if stage != "gan" else None
         self.generator = networks.generator
         self._others = (networks.latent_critic, networks.image_critic, dials or Dials(weights))
-        self.stage, self.weights = stage, weights
+        self.stage, self.weights, self._guide = stage, weights, guide
 
     def forward(self, batch: Batch, noise: Noise, measure: bool = False) -> tuple[Tensor, Measurements]:
         """The loss, a scalar, and the measurements, for a rank's share of a batch.
@@ -216,11 +223,17 @@ class AutoencoderObjective(nn.Module):
             score_real = image_critic(x_partner, label).score.to(dtype)
         error = synthesis_error(weights.adversary, score, score_real)
         terms = {"image": Term(weights.image_weight, error, x_swap)}
-        if not weights.expression_weight:
-            return terms, {}
-        logits = image_critic.head(x_shown).to(dtype)
-        terms["expression"] = Term(weights.expression_weight, expression_error(logits, label), x_swap)
-        return terms, {"autoencoder/expression_accuracy": (logits.argmax(1) == label).to(dtype).mean()}
+        told = {}
+        readers = {
+            "expression": (weights.expression_weight, image_critic.head),
+            "guide": (weights.guide_weight, lambda x: self._guide(x, noise.guide)),
+        }
+        for name, (weight, read) in readers.items():
+            if weight:
+                logits = read(x_shown).to(dtype)
+                terms[name] = Term(weight, expression_error(logits, label), x_swap)
+                told[f"autoencoder/{name}_accuracy"] = (logits.argmax(1) == label).to(dtype).mean()
+        return terms, told
 
     def _returned(self, code: Code, x_swap: Tensor, x_real: Tensor, batch: Batch) -> dict[str, Term]:
         """What a changed face should still be: the same person, who changed back is the source."""
@@ -244,7 +257,11 @@ class BarePlayer(NamedTuple):
 
 
 def bare_players(
-    config: Config, networks: Networks, dials: Dials | None = None, stage: Stage = "joint"
+    config: Config,
+    networks: Networks,
+    dials: Dials | None = None,
+    stage: Stage = "joint",
+    guide: Guide | None = None,
 ) -> dict[str, BarePlayer]:
     """The two players of a stage, critics first, each with its own rate."""
     adam = config.optimiser
@@ -260,6 +277,6 @@ def bare_players(
     return {
         "critics": player(CriticObjective(networks, config.loss, dials, stage), adam.critic_rate),
         "autoencoder": player(
-            AutoencoderObjective(networks, config.loss, dials, stage), adam.autoencoder_rate
+            AutoencoderObjective(networks, config.loss, dials, stage, guide), adam.autoencoder_rate
         ),
     }

@@ -27,6 +27,7 @@ from fes.config import Config
 from fes.errors import InputError, told_in_one_sentence
 from fes.evaluation.in_loop import evaluation_for
 from fes.files import hold_folder, make_folder
+from fes.guide import guide_for
 from fes.mixture import Mixture
 from fes.networks import Networks
 from fes.plan import describe
@@ -54,6 +55,7 @@ def train(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..., 
     """
     config = asked.config
     evaluation = runtime.together(lambda: evaluation_for(config, mixture, runtime.device, runtime.is_main))
+    guide = runtime.together(lambda: guide_for(config, runtime.device))
     stream = stream_for(config, mixture, runtime)
     runtime.from_main(lambda: make_folder(config.run))
     runtime.from_main(lambda: hold_folder(config.run))
@@ -62,7 +64,7 @@ def train(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..., 
     if not found:
         runtime.together(lambda: take_networks(networks, config.start))
     networks.to(runtime.device)
-    parts, ema, cast = build(config, networks, runtime, found.step if found else 0)
+    parts, ema, cast = build(config, networks, runtime, found.step if found else 0, guide)
     restored = Restored()
     if found:
         restored = runtime.together(

@@ -69,7 +69,7 @@ _NUMBERS = (
 )
 _WEIGHTS_OF_STAGES = {
     "autoencoder": ("reconstruction_weight", "latent_weight"),
-    "gan": ("image_weight", "expression_weight"),
+    "gan": ("image_weight", "expression_weight", "guide_weight"),
 }
 _SHARES = ("augment.class_balance", "augment.strength")
 
@@ -94,7 +94,17 @@ def check(config: Config) -> Config:
     _check_stages(config)
     if config.evaluation.second_judge and not config.evaluation.judge:
         raise InputError("--evaluation.second-judge is a second one: give the first as --evaluation.judge")
+    if (config.start.guide is None) == guided(config):
+        raise InputError(
+            "--loss.guide-weight and --start.guide belong together: how strongly a guide pulls, and its "
+            "file, made by 'fes judge train --noise 0.5'"
+        )
     return config
+
+
+def guided(config: Config) -> bool:
+    """Whether a guide pulls at any time of the run."""
+    return bool(config.loss.guide_weight or (config.stages.gan.kimg and config.stages.gan.guide_weight))
 
 
 def _check_stages(config: Config) -> None:
@@ -108,8 +118,8 @@ def _check_stages(config: Config) -> None:
     for stage, weights in _WEIGHTS_OF_STAGES.items():
         own = getattr(stages, stage)
         if own.kimg and not any(_in_stage(config, own, weight) for weight in weights):
-            names = " and ".join(_flag(f"stages.{stage}.{weight}") for weight in weights)
-            raise InputError(f"{names} are both 0: the stage would teach nothing; leave it out, or give one")
+            names = ", ".join(_flag(f"stages.{stage}.{weight}") for weight in weights)
+            raise InputError(f"{names} are all 0: the stage would teach nothing; leave it out, or give one")
 
 
 def _in_stage(config: Config, stage: object, weight: str) -> float:

@@ -22,7 +22,7 @@ LAYERS = (
     {"stream", "beginning"},
     {"ema", "objectives", "plan"},
     {"meters", "snapshot", "state", "judge", "arguments"},
-    {"trainer", "runtime", "report", "synthesizer", "watch"},
+    {"trainer", "runtime", "report", "synthesizer", "watch", "guide"},
     {"evaluation", "synthesis"},
     {"recorder", "cast", "supply"},
     {"train"},

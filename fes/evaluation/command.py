@@ -10,7 +10,8 @@ from fes.evaluation.embedder import OnnxEmbedder
 from fes.evaluation.evaluator import Evaluator
 from fes.evaluation.faces import HELD_OUT, load_faces
 from fes.evaluation.inception import check_inception, inception_figures
-from fes.evaluation.results import FOLDER, is_there, sha256_of, told, write_results
+from fes.evaluation.results import FOLDER, is_there, told, write_results
+from fes.files import sha256_of
 from fes.judge import load_judge
 from fes.mixture import open_index
 from fes.snapshot import find_snapshot, load_snapshot

@@ -13,8 +13,9 @@ from fes.evaluation.best import best_score, save_best
 from fes.evaluation.evaluator import Evaluator
 from fes.evaluation.faces import held_out, load_faces
 from fes.evaluation.figures import Figures
-from fes.evaluation.results import FOLDER, sha256_of, write_results
+from fes.evaluation.results import FOLDER, write_results
 from fes.expressions import EXPRESSIONS
+from fes.files import sha256_of
 from fes.judge import load_judge
 from fes.mixture import Mixture
 from shards.index import ShardIndex

@@ -1,6 +1,5 @@
 """What an evaluation leaves: a json and a picture; and how it is told on the terminal."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,7 +7,6 @@ from typing import Any
 
 from torch import Tensor
 
-from fes.errors import InputError
 from fes.expressions import EXPRESSIONS
 from fes.files import write_file
 from fes.pictures import sheet, write_picture
@@ -20,15 +18,6 @@ TILE = 96
 """Pictures on the sheet are enlarged to so many pixels."""
 NAME, COLUMN = 26, 10
 """Widths of the table's columns."""
-
-
-def sha256_of(path: Path) -> str:
-    """The sum of a file; raises `InputError` where it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def write_results(path: Path, made: Mapping[str, Any], figures: Mapping[str, Any], shown: Tensor) -> None:

@@ -32,6 +32,19 @@ def augmented(x: Tensor, seed: int, step: int, strength: float = 1.0) -> Tensor:
     return _erased(_lit(moved, draws[5:7], strength), draws[7:], strength)
 
 
+def noisy(x: Tensor, seed: int, step: int, most: float) -> Tensor:
+    """Pictures [batch, channels, height, width] in [-1, 1] with Gaussian noise, each as much of it as chance
+    says: a standard deviation from 0 to `most`.
+
+    A classifier of noisy pictures changes its mind where people do (Cohen et al., 2019; Kaur et al., 2019).
+    """
+    if most == 0:
+        return x
+    rng = torch_rng(seed, "judge noise", step)
+    deviation = most * torch.rand(len(x), 1, 1, 1, generator=rng)
+    return x + (deviation * torch.randn(x.shape, generator=rng)).to(x.device)
+
+
 def _moved(x: Tensor, draws: Tensor, strength: float) -> Tensor:
     mirrored, turned, scaled, across, down = draws
     side = torch.where(mirrored < 0.5, -1.0, 1.0)

@@ -71,10 +71,17 @@ class Judge(nn.Module):
     def pooled(self, x: Tensor) -> Tensor:
         """Picture as of `forward` -> the features that the last layer reads, [batch, width]."""
         x = x.contiguous(memory_format=torch.channels_last)
-        # Every place at the coarsest resolution is averaged: where in the picture a face is, is no matter.
         if self.training:
-            return self.blocks(x).mean((2, 3))
-        return (self.blocks(x).mean((2, 3)) + self.blocks(x.flip(3)).mean((2, 3))) / 2
+            return self._seen(x)
+        return (self._seen(x) + self._seen(x.flip(3))) / 2
+
+    def _seen(self, x: Tensor) -> Tensor:
+        # Every place at the coarsest resolution is averaged: where in the picture a face is, is no matter.
+        return self.blocks(x).mean((2, 3))
+
+    def glance(self, x: Tensor) -> Tensor:
+        """Picture as of `forward` -> logits by the picture alone, without its mirror image."""
+        return self.classify(self._seen(x.contiguous(memory_format=torch.channels_last)))
 
     def read(self, image: Tensor) -> Tensor:
         """uint8 [n, channels, height, width] -> the class it sees, int64 [n]."""

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from fes.errors import InputError
 from fes.expressions import EXPRESSIONS, UNLABELLED
-from fes.judge.augmentation import augmented
+from fes.judge.augmentation import augmented, noisy
 from fes.judge.network import Judge, Kind
 from fes.pictures import to_float
 from fes.reading import Samples
@@ -41,6 +41,9 @@ class JudgeConfig:
     augment: float = 1.0
     """How far pictures are moved, turned, relit and covered in training, in multiples of what suits
     photographs; 0: not at all."""
+    noise: float = 0.0
+    """Most noise on training pictures, as a standard deviation where pixels go from -1 to 1; each picture has
+    its own, from 0 to this. A guide needs some (0.5): without it, patterns that nobody sees please it."""
     precision: Literal["auto", "no", "bf16"] = "auto"
     """What the networks compute in: float32 (no), or bfloat16 where that is safe. auto: bfloat16 where the
     processor has instructions for it. What is trained is read in float32."""
@@ -52,7 +55,8 @@ class JudgeConfig:
         for flag, value in (("--kimg", self.kimg), ("--batch", self.batch), ("--rate", self.rate)):
             if not (math.isfinite(value) and value > 0):
                 raise InputError(f"{flag} is {value}: it must be a positive number")
-        for flag, value, most in (("--balance", self.balance, 1), ("--augment", self.augment, 2)):
+        shares = ("--balance", self.balance, 1), ("--augment", self.augment, 2), ("--noise", self.noise, 2)
+        for flag, value, most in shares:
             if not 0 <= value <= most:
                 raise InputError(f"{flag} is {value}: it must be a number from 0 to {most}")
         if self.steps < 1:
@@ -89,6 +93,7 @@ def train_judge(
     stream = Stream(parts, weights=weights, seed=config.seed, batch=config.batch, window=_WINDOW)
     for step, batch in zip(range(config.steps), stream.batches(0), strict=False):
         x = augmented(to_float(batch.image.to(device)), config.seed, step, config.augment)
+        x = noisy(x, config.seed, step, config.noise)
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             logits = judge(x)
         _error(logits.float(), batch.label.to(device), worth).backward()

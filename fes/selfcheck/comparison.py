@@ -4,6 +4,7 @@ import dataclasses
 import socket
 import time
 from collections.abc import Mapping
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from fes.clock import Clock
 from fes.config import Config
 from fes.draws import Noise, noise, numpy_rng
 from fes.expressions import EXPRESSIONS, UNLABELLED
+from fes.guide import Guide, guide_for
 from fes.hardware import pieces
 from fes.networks import Networks
 from fes.objectives import BarePlayer, bare_players
@@ -73,9 +75,17 @@ class Comparison:
             networks.to(memory_format=torch.channels_last)
         return networks.to(self.runtime.device, self.exactness.dtype)
 
+    @cached_property
+    def guide(self) -> Guide | None:
+        """That of the run, where it has one; raises `InputError` where its file cannot be used."""
+        guide = guide_for(self.config, self.runtime.device)
+        if guide:
+            guide.judge.to(self.exactness.dtype)
+        return guide
+
     def players(self, networks: Networks) -> dict[str, BarePlayer]:
         """Those of a run; in float32 they descend plainly, whatever their rates."""
-        players = bare_players(self.config, networks)
+        players = bare_players(self.config, networks, guide=self.guide)
         if self.exactness is FLOAT64:
             return players
         # There, Adam would make whole steps of rounding.

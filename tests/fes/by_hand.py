@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from fes.augment import augment
 from fes.batch import Batch
 from fes.config import LossConfig, ModelConfig, Stage
-from fes.draws import AUGMENTATION_DRAWS, Noise
+from fes.draws import AUGMENTATION_DRAWS, GUIDE_DRAWS, Noise
+from fes.guide import Guide
 from fes.networks import Code, Networks
 
 SIZE = 4
@@ -33,12 +34,28 @@ def made_up_noise(model: ModelConfig) -> Noise:
         return torch.rand(*shape, generator=rng, dtype=torch.float64)
 
     z_prior = torch.randn(SIZE, model.latent_dim, generator=rng, dtype=torch.float64)
-    return Noise(z_prior, uniform(SIZE, 1, 1, 1), uniform(SIZE, 1), uniform(SIZE, AUGMENTATION_DRAWS))
+    return Noise(
+        z_prior,
+        uniform(SIZE, 1, 1, 1),
+        uniform(SIZE, 1),
+        uniform(SIZE, AUGMENTATION_DRAWS),
+        uniform(SIZE, GUIDE_DRAWS),
+    )
 
 
 def real(image: Tensor) -> Tensor:
     """As the networks take pictures."""
     return image.double() / 127.5 - 1
+
+
+def through_noise(guide: Guide, x: Tensor, draws: Tensor) -> Tensor:
+    """What a guide makes out of a picture [channels, height, width], by its draws [GUIDE_DRAWS]."""
+    channels, side, size = x.shape[0], x.shape[1], guide.judge.resolution
+    blocks = x.reshape(channels, size, side // size, size, side // size)
+    deviation, grain, down, across = draws.tolist()
+    turned = -math.floor(down * size), -math.floor(across * size)
+    rolled = torch.roll(guide.grains[math.floor(grain * len(guide.grains))], turned, (1, 2))
+    return blocks.mean((2, 4)) + guide.noise * deviation * rolled.to(x.dtype)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +68,7 @@ class ByHand:
     noise: Noise
     stage: Stage = "joint"
     strength: float = 0.0
+    guide: Guide | None = None
 
     def shown(self, x: Tensor, i: int) -> Tensor:
         """What the image critic sees of sample i."""
@@ -59,12 +77,18 @@ class ByHand:
     def read(self, x: Tensor, label: Tensor) -> Tensor:
         return self.networks.image_critic(x, label).score.squeeze()
 
-    def surprise(self, x: Tensor, label: Tensor) -> Tensor:
-        """What the head takes for improbable: minus the log of its probability of the label, in nats."""
+    def surprise(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Minus the log of the label's probability by logits [1, classes], in nats."""
         if label.item() == -1:
             return torch.zeros((), dtype=torch.float64)
-        odds = self.networks.image_critic.head(x)[0].exp()
+        odds = logits[0].exp()
         return -(odds[label.item()] / odds.sum()).log()
+
+    def guided(self, x: Tensor, i: int) -> Tensor:
+        """The guide's logits of sample i."""
+        judge = self.guide.judge
+        features = judge.blocks(through_noise(self.guide, x[0], self.noise.guide[i])[None])
+        return features.mean((2, 3)) @ judge.classify.weight.T + judge.classify.bias
 
     def mean(self, terms: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         return {name: sum(each[name] for each in terms) / SIZE for name in terms[0]}
@@ -90,7 +114,7 @@ class ByHand:
             )
             parts = {"image_error": error, "image_penalty": self.weights.penalty_weight * bound}
             if self.weights.expression_weight:
-                parts["expression"] = self.surprise(x_real, label)
+                parts["expression"] = self.surprise(self.networks.image_critic.head(x_real), label)
         if self.stage != "gan":
             error, bound = self._duel(
                 lambda z: self.networks.latent_critic(z).squeeze(),
@@ -157,10 +181,13 @@ class ByHand:
             places |= {"reconstruction": x_recon, "latent": code.z}
         if self.stage != "autoencoder":
             x_swap = networks.generator(code, asked)
-            terms["image"] = self._against_critic(self.shown(x_swap, i), asked, i)
+            x_shown = self.shown(x_swap, i)
+            terms["image"] = self._against_critic(x_shown, asked, i)
             if weights.expression_weight:
-                terms["expression"] = self.surprise(self.shown(x_swap, i), asked)
-            places |= {"image": x_swap, "expression": x_swap}
+                terms["expression"] = self.surprise(networks.image_critic.head(x_shown), asked)
+            if weights.guide_weight:
+                terms["guide"] = self.surprise(self.guided(x_shown, i), asked)
+            places |= {"image": x_swap, "expression": x_swap, "guide": x_swap}
         if self.stage == "joint":
             again = networks.encoder(x_swap)
             if weights.cycle_weight:

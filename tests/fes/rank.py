@@ -29,7 +29,9 @@ from fes.config import (
 )
 from fes.dials import Dials
 from fes.ema import Ema
+from fes.guide import Guide
 from fes.hardware import Hardware
+from fes.judge import new_judge
 from fes.mixture import Mixture
 from fes.networks import Networks
 from fes.runtime.player import Player
@@ -57,6 +59,7 @@ EVERYTHING = {
     "model": replace(MODEL, skip="mask"),
     "loss": LossConfig(
         expression_weight=0.5,
+        guide_weight=0.4,
         cycle_weight=0.7,
         consistency_weight=0.3,
         feature_weight=2.0,
@@ -108,7 +111,10 @@ class InFloat64:
     def build(self, start: int = 0) -> tuple[Parts, Ema, Cast]:
         """As `fes.cast.build`."""
         networks = Networks(self.config.model, self.config.seed).double()
-        return build(self.config, networks, self.runtime, start)
+        guide = (
+            Guide(new_judge("plain", 48, 1, seed=5).double(), 0.5) if self.config.loss.guide_weight else None
+        )
+        return build(self.config, networks, self.runtime, start, guide)
 
     def held_out(self, networks: Networks, dials: Dials) -> Callable[[int], Tensor] | None:
         """As `fes.supply.held_out_for`."""

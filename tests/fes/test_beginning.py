@@ -58,6 +58,11 @@ def test_each_network_can_be_taken_from_a_file_or_from_the_newest_of_a_run(begun
     assert taken(begun, generator=run, image_critic=state) == {"generator", "image_critic"}
 
 
+def test_a_guide_is_none_of_the_networks_that_are_taken(begun, tmp_path):
+    assert taken(begun, guide=tmp_path / "none") == set()
+    assert taken(begun, guide=begun.run, encoder=begun.run) == {"encoder"}
+
+
 def test_weights_of_half_precision_become_those_of_single(begun, tmp_path):
     weights = Networks(begun.model, 4).encoder.state_dict()
     save_file(

@@ -16,7 +16,7 @@ from tests.fes.sentences import sentence
 
 def test_a_judge_is_trained_and_tested(drawn_folder, drawn_index, tmp_path, capsys):
     judge, data = tmp_path / "judge.safetensors", ["--data", str(drawn_folder)]
-    how = ["--kind", "plain", "--kimg", "0.16", "--batch", "16", "--seed", "3", "--half"]
+    how = ["--kind", "plain", "--kimg", "0.16", "--batch", "16", "--seed", "3", "--noise", "0.25", "--half"]
     main(["judge", "train", *data, "--out", str(judge), *how])
     *told, wrote = capsys.readouterr().out.splitlines()
     assert told[:10] == [f"judge: {done}/10" for done in range(1, 11)]
@@ -25,7 +25,8 @@ def test_a_judge_is_trained_and_tested(drawn_folder, drawn_index, tmp_path, caps
     assert np.array_equal(facts.confusion, counts)
     assert wrote == f"wrote {judge}: right on {facts.accuracy:.4f} of 42 labelled held-out pictures"
     assert told[10:] == table(counts).splitlines()
-    assert (made.kind, facts.config["seed"], facts.data) == ("plain", 3, drawn_index.fingerprint)
+    assert (made.kind, facts.data) == ("plain", drawn_index.fingerprint)
+    assert (facts.config["seed"], facts.config["noise"]) == (3, 0.25)
     main(["judge", "test", "--judge", str(judge), *data])
     *again, sentence = capsys.readouterr().out.splitlines()
     assert again == told[10:]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fes.draws import AUGMENTATION_DRAWS, key, noise, numpy_rng, torch_rng
+from fes.draws import AUGMENTATION_DRAWS, GUIDE_DRAWS, key, noise, numpy_rng, torch_rng
 
 
 @pytest.mark.parametrize("share", [slice(0, 4), slice(4, 8), slice(6, 8)])
@@ -16,7 +16,7 @@ def test_a_share_is_the_slice_of_the_global_draw(share):
 
 def test_noise_has_the_shapes_that_the_objectives_want():
     shapes = [tuple(part.shape) for part in noise(0, 0, 6, 5, slice(0, 3))]
-    assert shapes == [(3, 5), (3, 1, 1, 1), (3, 1), (3, AUGMENTATION_DRAWS)]
+    assert shapes == [(3, 5), (3, 1, 1, 1), (3, 1), (3, AUGMENTATION_DRAWS), (3, GUIDE_DRAWS)]
 
 
 def test_the_same_step_draws_the_same_whatever_was_drawn_before():
@@ -49,7 +49,7 @@ def test_z_prior_is_standard_normal_and_the_others_are_uniform():
     drawn = noise(0, 0, 4096, 16)
     assert drawn.z_prior.mean().abs() < 0.02
     assert (drawn.z_prior.std() - 1).abs() < 0.02
-    columns = drawn.augmentation.unbind(1)
+    columns = [*drawn.augmentation.unbind(1), *drawn.guide.unbind(1)]
     for uniform in (drawn.image_epsilon, drawn.latent_epsilon, *columns):
         assert uniform.min() >= 0
         assert uniform.max() < 1
@@ -75,4 +75,4 @@ def test_the_noise_of_a_step_never_changes():
     """Else a run that goes on after an update of fes would not be the run it was."""
     drawn = noise(0, 7, 4, 3)
     found = [part.flatten()[1].item() for part in drawn]
-    assert found == pytest.approx([0.851331, 0.726408, 0.575602, 0.599583], abs=1e-6)
+    assert found == pytest.approx([0.851331, 0.726408, 0.575602, 0.599583, 0.593179], abs=1e-6)

@@ -1,5 +1,6 @@
 """Files appear whole or not at all."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fes.errors import InputError
-from fes.files import hold_folder, make_folder, remove_if_there, write_file, write_folder
+from fes.files import hold_folder, make_folder, remove_if_there, sha256_of, write_file, write_folder
 
 
 def mounted(folder: Path, options: str) -> Iterator[Path]:
@@ -147,6 +148,23 @@ def test_removing_what_is_not_there_is_no_error(tmp_path):
     for path in (tmp_path / "none", tmp_path / "file" / "below", tmp_path / "file"):
         remove_if_there(path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_sum_of_a_file_is_that_of_its_bytes_and_of_no_other(tmp_path):
+    contents = (b"", b"one", b"one ", bytes(3_000_000))
+    sums = set()
+    for content in contents:
+        (tmp_path / "a").write_bytes(content)
+        assert sha256_of(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+        sums.add(sha256_of(tmp_path / "a"))
+    assert len(sums) == len(contents)
+
+
+@pytest.mark.parametrize(("name", "told"), [("none", "No such file or directory"), (".", "Is a directory")])
+def test_a_file_that_cannot_be_read_has_no_sum_but_one_sentence(tmp_path, name, told):
+    with pytest.raises(InputError) as caught:
+        sha256_of(tmp_path / name)
+    assert str(caught.value) == f"{tmp_path / name} cannot be read: {told}"
 
 
 HOLD = """

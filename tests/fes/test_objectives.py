@@ -1,6 +1,7 @@
 """Both objectives against a straightforward reimplementation, in float64."""
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,22 +12,37 @@ from fes.batch import Batch
 from fes.config import AugmentConfig, Config, LossConfig, ModelConfig, OptimiserConfig
 from fes.dials import Dials
 from fes.draws import Noise
+from fes.guide import Guide
+from fes.judge import new_judge
 from fes.networks import Networks
 from fes.objectives import AutoencoderObjective, CriticObjective, bare_players, frozen
 from fes.pictures import to_float
 from fes.runtime.player import Player
 from fes.stream import Stream
 from shards.index import ShardIndex
-from tests.fes.by_hand import SIZE, ByHand, gradients, made_up_batch, made_up_noise, real
+from tests.fes.by_hand import (
+    SIZE,
+    ByHand,
+    gradients,
+    made_up_batch,
+    made_up_noise,
+    real,
+    through_noise,
+)
 
 WEIGHTS = LossConfig(reconstruction_weight=3.0, image_weight=0.7, latent_weight=0.3, penalty_weight=7.0)
 ALL = dataclasses.replace(
-    WEIGHTS, expression_weight=0.6, cycle_weight=1.1, consistency_weight=0.4, feature_weight=5.0
+    WEIGHTS,
+    expression_weight=0.6,
+    guide_weight=0.8,
+    cycle_weight=1.1,
+    consistency_weight=0.4,
+    feature_weight=5.0,
 )
 ADVERSARIES = "wgan-gp", "wgan-gp-one-sided", "r1-non-saturating", "r1-relativistic"
 SKIPS = "none", "features", "residual", "mask"
 STAGES = "autoencoder", "gan", "joint"
-OPTIONAL = "expression", "cycle", "consistency", "feature"
+OPTIONAL = "expression", "guide", "cycle", "consistency", "feature"
 
 
 def networks_of(model: ModelConfig) -> Networks:
@@ -37,6 +53,18 @@ def networks_of(model: ModelConfig) -> Networks:
         for parameter in networks.image_critic.head.to_class.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=rng) * 0.1)
     return networks
+
+
+def guide_in(dtype: torch.dtype) -> Guide:
+    """A guide that has learnt nothing, but is not indifferent."""
+    judge = new_judge("plain", 48, 1, seed=4)
+    with torch.no_grad():
+        judge.classify.weight.mul_(30)
+    return Guide(judge.to(dtype), 0.5)
+
+
+GUIDE = guide_in(torch.float64)
+GuidedObjective = partial(AutoencoderObjective, guide=GUIDE)
 
 
 @pytest.fixture
@@ -77,8 +105,8 @@ of_each_recipe = pytest.mark.parametrize(("weights", "stage", "skip", "strength"
 def players_of(model: ModelConfig, weights, stage, skip, strength) -> tuple[Networks, ByHand, dict]:
     networks = networks_of(dataclasses.replace(model, skip=skip))
     config = Config("", Path(), loss=weights, augment=AugmentConfig(strength=strength))
-    players = bare_players(config, networks, stage=stage)
-    plain = ByHand(networks, weights, made_up_batch(model), made_up_noise(model), stage, strength)
+    players = bare_players(config, networks, stage=stage, guide=GUIDE)
+    plain = ByHand(networks, weights, made_up_batch(model), made_up_noise(model), stage, strength, GUIDE)
     return networks, plain, {name: player.objective for name, player in players.items()}
 
 
@@ -148,7 +176,7 @@ def test_a_weight_of_zero_leaves_the_bits_of_the_original_recipe(networks, batch
 def test_each_optional_term_moves_the_loss_and_the_gradients(networks, batch, noise, name):
     weights = dataclasses.replace(WEIGHTS, **{f"{name}_weight": 0.5})
     without, _ = AutoencoderObjective(networks, WEIGHTS)(batch, noise)
-    loss, measured = AutoencoderObjective(networks, weights)(batch, noise)
+    loss, measured = GuidedObjective(networks, weights)(batch, noise)
     torch.testing.assert_close(loss - without, 0.5 * measured[f"autoencoder/{name}"], rtol=1e-9, atol=1e-12)
     own = networks.encoder, networks.generator
     pairs = zip(gradients(loss, *own), gradients(without, *own), strict=True)
@@ -186,15 +214,16 @@ def test_every_weight_that_a_stage_trains_gets_a_gradient_at_each_of_its_steps(
         assert sum(got.values()) > 5
 
 
-def test_unlabelled_pictures_teach_the_head_nothing(networks, batch, noise):
+def test_unlabelled_pictures_teach_the_head_nothing_and_the_guide_pulls_at_none(networks, batch, noise):
     nothing = torch.full((SIZE,), -1)
     unlabelled = batch._replace(label=nothing, partner_label=nothing)
     head = networks.image_critic.head
     loss, measured = CriticObjective(networks, ALL)(unlabelled, noise)
     assert measured["critic/expression"] == 0
     assert all((slope == 0).all() for slope in gradients(loss, head))
-    _, measured = AutoencoderObjective(networks, ALL)(unlabelled, noise, measure=True)
-    assert measured["autoencoder/expression"] == measured["pull/expression"] == 0
+    _, measured = GuidedObjective(networks, ALL)(unlabelled, noise, measure=True)
+    for name in ("expression", "guide"):
+        assert measured[f"autoencoder/{name}"] == measured[f"pull/{name}"] == 0
 
 
 # ---- pulls and balance
@@ -211,19 +240,19 @@ def test_the_reconstruction_pulls_with_a_norm_of_one_at_any_resolution(tiny_mode
 @pytest.mark.parametrize("micro_batch", [1, 2])
 def test_pulls_do_not_depend_on_how_a_batch_is_cut(tiny_model, batch, noise, micro_batch):
     def pulls(size: int | None) -> dict[str, Tensor]:
-        objective = AutoencoderObjective(networks_of(tiny_model), ALL)
+        objective = GuidedObjective(networks_of(tiny_model), ALL)
         optimiser = torch.optim.SGD(objective.parameters(), 0.0)
         return Player(objective, optimiser, micro_batch=size).step(batch, noise, measure=True)
 
     whole, cut = pulls(None), pulls(micro_batch)
     names = [name for name in whole if name.startswith("pull/")]
-    assert len(names) == 7
+    assert len(names) == 8
     for name in names:
         torch.testing.assert_close(cut[name], whole[name], rtol=1e-11, atol=0)
 
 
 def test_measuring_pulls_changes_no_bit_of_loss_and_gradients(networks, batch, noise):
-    objective = AutoencoderObjective(networks, ALL)
+    objective = GuidedObjective(networks, ALL)
     (loss, without), (same, measured) = objective(batch, noise), objective(batch, noise, measure=True)
     assert torch.equal(loss, same)
     assert all(torch.equal(measured[name], value) for name, value in without.items())
@@ -234,9 +263,9 @@ def test_measuring_pulls_changes_no_bit_of_loss_and_gradients(networks, batch, n
 def test_balanced_terms_pull_as_their_weights_say(networks, batch, noise):
     weights = dataclasses.replace(ALL, balance=True)
     dials = Dials(weights)
-    objective = AutoencoderObjective(networks, weights, dials)
+    objective = GuidedObjective(networks, weights, dials)
     loss, measured = objective(batch, noise, measure=True)
-    plain = ByHand(networks, weights, batch, noise)
+    plain = ByHand(networks, weights, batch, noise, guide=GUIDE)
     torch.testing.assert_close(loss, plain.autoencoder()[0], rtol=1e-12, atol=0)  # nothing measured yet
     dials.update(measured, lambda value: value, 1)
     scales = {name: min(10.0, max(0.1, 1 / pull)) for name, pull in plain.pulls().items()} | {"latent": 1.0}
@@ -248,16 +277,21 @@ def test_balanced_terms_pull_as_their_weights_say(networks, batch, noise):
 # ---- the rest of what is measured
 
 
-def test_accuracies_are_shares_of_what_the_head_reads_right(networks, batch, noise):
+def test_accuracies_are_shares_of_what_the_head_and_the_guide_read_right(networks, batch, noise):
     head = networks.image_critic.head
     seen = head(real(batch.image)).argmax(1)
-    asked = torch.tensor([0, 1, 2, 3])
-    told = head(networks.generator(networks.encoder(real(batch.image)), asked)).argmax(1)
+    asked = torch.tensor([4, 4, 4, 6])
+    drawn = networks.generator(networks.encoder(real(batch.image)), asked)
+    told = head(drawn).argmax(1)
+    pairs = zip(drawn, noise.guide, strict=True)
+    guided = GUIDE.judge.glance(torch.stack([through_noise(GUIDE, *each) for each in pairs])).argmax(1)
     batch = batch._replace(label=torch.where(torch.arange(SIZE) < 3, seen, -1), partner_label=asked)
     _, measured = CriticObjective(networks, ALL)(batch, noise)
     assert measured["critic/expression_accuracy"] == 3 / 4
-    _, measured = AutoencoderObjective(networks, ALL)(batch, noise)
-    assert measured["autoencoder/expression_accuracy"] == (told == asked).double().mean()
+    _, measured = GuidedObjective(networks, ALL)(batch, noise)
+    shares = [(each == asked).double().mean() for each in (told, guided)]
+    assert [measured[f"autoencoder/{name}_accuracy"] for name in ("expression", "guide")] == shares
+    assert 0 < shares[0] < shares[1] < 1
 
 
 def test_reconstruction_l1_is_the_mean_error_where_a_pixels_range_is_one(networks, batch, noise):
@@ -272,7 +306,7 @@ def test_reconstruction_l1_is_the_mean_error_where_a_pixels_range_is_one(network
     ("objective", "own", "others"),
     [
         (CriticObjective, ("latent_critic", "image_critic"), ("encoder", "generator")),
-        (AutoencoderObjective, ("encoder", "generator"), ("latent_critic", "image_critic")),
+        (GuidedObjective, ("encoder", "generator"), ("latent_critic", "image_critic")),
     ],
 )
 def test_only_the_players_own_networks_are_registered_and_get_gradients(
@@ -287,6 +321,7 @@ def test_only_the_players_own_networks_are_registered_and_get_gradients(
     for name in others:
         assert all(p.grad is None for p in getattr(networks, name).parameters()), name
     assert all(p.requires_grad for p in networks.parameters())
+    assert all(p.grad is None for p in GUIDE.judge.parameters())
 
 
 @pytest.mark.parametrize("objective", [CriticObjective, AutoencoderObjective])
@@ -300,7 +335,7 @@ def test_measurements_are_detached_scalars_with_names_of_the_player(networks, ba
         assert not value.requires_grad
 
 
-@pytest.mark.parametrize("objective", [CriticObjective, AutoencoderObjective])
+@pytest.mark.parametrize("objective", [CriticObjective, GuidedObjective])
 def test_a_batch_without_any_label_gives_a_finite_loss_and_gradients(networks, batch, noise, objective):
     nothing = torch.full((SIZE,), -1)
     unlabelled = batch._replace(label=nothing, partner_label=nothing)
@@ -321,7 +356,9 @@ def test_the_precision_of_the_noise_decides_that_of_the_loss(tiny_model, batch, 
         assert loss.dtype == torch.float32
 
 
-@pytest.mark.parametrize("objective", [CriticObjective, AutoencoderObjective])
+@pytest.mark.parametrize(
+    "objective", [CriticObjective, partial(AutoencoderObjective, guide=guide_in(torch.float32))]
+)
 def test_loss_under_bf16_autocast_stays_near_that_in_full_precision(tiny_model, batch, noise, objective):
     networks = Networks(tiny_model, seed=1)
     single = Noise(*(part.float() for part in noise))

@@ -15,9 +15,10 @@ import torch
 from torch import nn
 
 from fes import draws, networks
-from fes.config import AugmentConfig, Config, LossConfig, ModelConfig, OptimiserConfig
+from fes.config import AugmentConfig, Config, LossConfig, ModelConfig, OptimiserConfig, StartConfig
 from fes.errors import InputError
 from fes.hardware import Hardware
+from fes.judge import new_judge, save_judge
 from fes.runtime.player import Player
 from fes.runtime.processes import Runtime
 from fes.selfcheck import comparison
@@ -36,6 +37,7 @@ EVERYTHING = dataclasses.replace(
     model=dataclasses.replace(CONFIG.model, skip="mask"),
     loss=LossConfig(
         expression_weight=1.0,
+        guide_weight=1.0,
         cycle_weight=1.0,
         consistency_weight=1.0,
         feature_weight=1.0,
@@ -101,7 +103,8 @@ def compare_sound_and_spoilt(out: Path) -> None:
     for name in ("", *SPOILT):
         with spoilt(name, runtime):
             verdicts[name] = judged(Comparison(CONFIG, runtime).found(), FLOAT64)
-    verdicts["everything"] = judged(Comparison(EVERYTHING, runtime).found(), FLOAT64)
+    everything = dataclasses.replace(EVERYTHING, start=StartConfig(guide=out / "guide"))
+    verdicts["everything"] = judged(Comparison(everything, runtime).found(), FLOAT64)
     comparison.UPDATES = 10
     sound = Comparison(CONFIG, runtime)
     verdicts["far"] = [(each.gradients.largest, each.weights.largest) for each in sound.found()]
@@ -124,6 +127,7 @@ def compare_sound_and_spoilt(out: Path) -> None:
 def verdicts(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
     """Those of two ranks."""
     out = tmp_path_factory.mktemp("verdicts")
+    save_judge(out / "guide", new_judge("plain", 48, 1, seed=0))
     run_ranks(2, out, compare_sound_and_spoilt, out)
     return [json.loads((out / f"{rank}.json").read_text()) for rank in (0, 1)]
 

@@ -9,6 +9,8 @@ from fes import draws
 from fes.cast import Cast
 from fes.config import AutoencoderStage, Config, GanStage, LossConfig, OptimiserConfig, StagesConfig
 from fes.dials import Dials
+from fes.guide import Guide
+from fes.judge import new_judge
 from fes.networks import Networks
 from fes.runtime.processes import Runtime
 from fes.stages import stage_at, staged
@@ -56,6 +58,15 @@ def test_a_stage_has_its_own_weights_and_rates_and_for_the_rest_those_of_the_run
     assert staged(dataclasses.replace(config, stages=StagesConfig(gan=zero)), "gan").loss.image_weight == 0.0
 
 
+def test_a_gan_stage_has_its_own_weight_of_the_guide_else_that_of_the_run(config):
+    loss = dataclasses.replace(config.loss, guide_weight=0.25)
+    for own, wanted in ((None, 0.25), (0.0, 0.0), (2.0, 2.0)):
+        stages = dataclasses.replace(config.stages, gan=GanStage(CYCLE_KIMG, guide_weight=own))
+        run = dataclasses.replace(config, loss=loss, stages=stages)
+        weights = [staged(run, stage).loss.guide_weight for stage in ("autoencoder", "gan", "joint")]
+        assert weights == [0.25, wanted, 0.25]
+
+
 def parts_of(networks: Networks) -> dict[str, torch.Tensor]:
     """Weights by name; those that only a source's features pass through have a name of their own."""
     named = {name: value.clone() for name, value in networks.state_dict().items()}
@@ -96,3 +107,28 @@ def test_each_stage_moves_its_own_networks_with_optimisers_that_know_nothing(con
         }
         assert moved == own[stage] - (set() if skip == "mask" else {"joins"})
     assert set(cast.keepers) == {"dials", "critics", "autoencoder"}
+
+
+@pytest.mark.usefixtures("one_core")
+@pytest.mark.parametrize(
+    ("jointly", "in_gan", "guided"),
+    [(0.0, 0.5, {"gan"}), (0.5, 0.0, {"joint"}), (0.5, None, {"gan", "joint"})],
+)
+def test_the_guide_pulls_in_the_stages_that_give_it_a_weight_and_is_kept_in_all(
+    config, drawn_index, jointly, in_gan, guided
+):
+    stages = dataclasses.replace(
+        config.stages, gan=dataclasses.replace(config.stages.gan, guide_weight=in_gan)
+    )
+    loss = dataclasses.replace(config.loss, guide_weight=jointly)
+    config = dataclasses.replace(config, loss=loss, stages=stages)
+    guide = Guide(new_judge("plain", 48, 1, seed=0), 0.5)
+    cast = Cast(config, Networks(config.model, seed=0), Dials(config.loss), Runtime(), guide)
+    batch = Stream([drawn_index.split("train")], seed=0, batch=8, window=64)[2]
+    found = set()
+    for stage, step in (("autoencoder", 2), ("gan", 8), ("joint", 14)):
+        measured = cast(step)["autoencoder"].step(batch, draws.noise(0, step, 8, config.model.latent_dim))
+        found |= {stage} if "autoencoder/guide" in measured else set()
+        assert cast.keepers["guide"] is guide
+        assert set(cast.keepers) == {"dials", "guide", "critics", "autoencoder"}
+    assert found == guided

@@ -16,10 +16,11 @@ from fes.config import (
     ModelConfig,
     OptimiserConfig,
     StagesConfig,
+    StartConfig,
     StreamConfig,
 )
 from fes.errors import InputError
-from fes.validity import changeable, check, check_changes, is_resolution
+from fes.validity import changeable, check, check_changes, guided, is_resolution
 
 
 def config(**changes: object) -> Config:
@@ -41,7 +42,21 @@ UNUSUAL = config(
 )
 
 
-@pytest.mark.parametrize("good", [config(), UNUSUAL, config(loss=LossConfig(0.0, 0.0, 0.0, 0.0))])
+GUIDE = StartConfig(guide=Path("guide.safetensors"))
+GUIDED = (
+    config(start=GUIDE, loss=LossConfig(guide_weight=0.5)),
+    config(start=GUIDE, stages=StagesConfig(gan=GanStage(1.0, guide_weight=0.5))),
+    config(start=GUIDE, stages=StagesConfig(gan=GanStage(1.0, image_weight=0.0, guide_weight=0.5))),
+    config(
+        start=GUIDE,
+        loss=LossConfig(image_weight=0.0, guide_weight=0.5),
+        stages=StagesConfig(gan=GanStage(1.0)),
+    ),
+)
+UNGUIDED = config(), UNUSUAL, config(stages=StagesConfig(gan=GanStage(0.0, guide_weight=0.5)))
+
+
+@pytest.mark.parametrize("good", [*UNGUIDED, config(loss=LossConfig(0.0, 0.0, 0.0, 0.0)), *GUIDED])
 def test_good_values_pass(good):
     assert check(good) is good
 
@@ -118,17 +133,22 @@ def test_good_values_pass(good):
             "--stages.autoencoder.kimg and --stages.gan.kimg are 1.25 together: they must not exceed "
             "--clock.total-kimg, which is 1",
         ),
+        ({"loss": LossConfig(guide_weight=-1.0), "start": GUIDE}, "--loss.guide-weight is -1.0: it must be"),
+        (
+            {"stages": StagesConfig(gan=GanStage(guide_weight=float("inf")))},
+            "--stages.gan.guide-weight is inf: it must be",
+        ),
         (
             {"stages": StagesConfig(gan=GanStage(1.0, image_weight=0.0))},
-            "--stages.gan.image-weight and --stages.gan.expression-weight are both 0: the stage would teach "
-            "nothing",
+            "--stages.gan.image-weight, --stages.gan.expression-weight, --stages.gan.guide-weight are all 0: "
+            "the stage would teach nothing",
         ),
         (
             {
                 "stages": StagesConfig(AutoencoderStage(1.0)),
                 "loss": LossConfig(reconstruction_weight=0.0, latent_weight=0.0),
             },
-            "--stages.autoencoder.reconstruction-weight and --stages.autoencoder.latent-weight are both 0",
+            "--stages.autoencoder.reconstruction-weight, --stages.autoencoder.latent-weight are all 0",
         ),
         (
             {"evaluation": EvaluationConfig(second_judge=Path("j"))},
@@ -142,6 +162,26 @@ def test_a_value_that_makes_no_sense_is_told_by_its_flag(changes, told):
     with pytest.raises(InputError) as caught:
         check(config(**changes))
     assert str(caught.value).startswith(told)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loss": LossConfig(guide_weight=0.5)},
+        {"stages": StagesConfig(gan=GanStage(1.0, guide_weight=0.5))},
+        {"start": GUIDE},
+        {"start": GUIDE, "stages": StagesConfig(gan=GanStage(1.0, guide_weight=0.0))},
+        {"start": GUIDE, "stages": StagesConfig(gan=GanStage(0.0, guide_weight=0.5))},
+    ],
+)
+def test_a_guide_without_a_weight_and_a_weight_without_a_guide_are_refused(changes):
+    with pytest.raises(InputError, match=r"^--loss\.guide-weight and --start\.guide belong together: "):
+        check(config(**changes))
+
+
+def test_a_run_is_guided_where_a_guide_pulls_jointly_or_in_a_gan_stage_that_there_is():
+    assert all(map(guided, GUIDED))
+    assert not any(map(guided, UNGUIDED))
 
 
 def test_resolutions_are_48_and_64_times_powers_of_two():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fes.judge.augmentation import augmented
+from fes.judge.augmentation import augmented, noisy
 from fes.pictures import to_float
 
 
@@ -65,3 +65,42 @@ def test_colours_are_changed_together():
     pictures = torch.rand(8, 1, 48, 48).mul(2).sub(1).expand(-1, 3, -1, -1)
     found = augmented(pictures, seed=0, step=0)
     assert torch.equal(found[:, :1].expand(-1, 3, -1, -1), found)
+
+
+# ---- noise
+
+
+def test_the_same_seed_and_step_draw_the_same_noise_and_others_other(x):
+    one = noisy(x, seed=3, step=5, most=0.5)
+    torch.rand(7)
+    assert torch.equal(noisy(x, seed=3, step=5, most=0.5), one)
+    for other in (noisy(x, seed=4, step=5, most=0.5), noisy(x, seed=3, step=6, most=0.5)):
+        assert not torch.equal(other, one)
+    assert (one.shape, one.dtype) == (x.shape, torch.float32)
+
+
+def test_no_noise_at_all_leaves_pictures_as_they_are_and_more_of_it_is_more_of_the_same(x):
+    assert torch.equal(noisy(x, 0, 0, most=0.0), x)
+    one, three = (noisy(x, 0, 0, most) - x for most in (0.5, 1.5))
+    torch.testing.assert_close(three, 3 * one, rtol=0, atol=1e-5)
+    assert one.abs().max() > 0.5
+
+
+def test_each_picture_has_gaussian_noise_of_its_own_deviation_from_nought_to_the_most():
+    noise = noisy(torch.zeros(400, 1, 48, 48), seed=0, step=1, most=0.5).flatten(1)
+    deviation = noise.std(1)
+    assert deviation.min() < 0.02
+    assert 0.48 < deviation.max() < 0.53
+    for quarter in (0.25, 0.5, 0.75):
+        assert (deviation < 0.5 * quarter).float().mean() == pytest.approx(quarter, abs=0.07)
+    scaled = noise / deviation[:, None]
+    assert scaled.mean().abs() < 0.01
+    assert (scaled.abs() < 1).float().mean() == pytest.approx(0.683, abs=0.005)
+    assert (scaled.abs() < 2).float().mean() == pytest.approx(0.954, abs=0.005)
+    assert torch.corrcoef(scaled[:20]).fill_diagonal_(0).abs().max() < 0.1  # of 2304 pixels, by chance 0.02
+
+
+def test_colours_have_each_their_own_noise():
+    red, green, blue = noisy(torch.zeros(1, 3, 48, 48), seed=0, step=0, most=0.5)[0].flatten(1)
+    for one, other in ((red, green), (green, blue), (red, blue)):
+        assert torch.corrcoef(torch.stack([one, other]))[0, 1].abs() < 0.1

@@ -65,6 +65,15 @@ def test_a_trained_judge_answers_a_mirrored_picture_alike_and_one_in_training_do
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_glance_is_half_of_the_look_at_a_picture_and_its_mirror_image(kind, drawn_index):
+    judge = new_judge(kind, 48, 1, seed=0).eval()
+    x = to_float(images(drawn_index, 4))
+    one, mirrored = judge.glance(x), judge.glance(x.flip(3))
+    torch.testing.assert_close((one + mirrored) / 2, judge(x))
+    assert (one - mirrored).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", [(48, 1), (64, 3), (96, 1), (256, 3)])
 def test_judges_are_made_for_any_shape_and_a_seed(kind, shape):
     resolution, channels = shape

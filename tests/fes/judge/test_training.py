@@ -53,12 +53,21 @@ def test_the_same_seed_trains_the_same_judge_and_progress_is_told(drawn_index):
     assert not torch.equal(one["classify.weight"], new_judge("plain", 48, 1, seed=0).classify.weight)
 
 
-def test_seed_balance_augmentation_and_precision_all_change_what_is_trained(drawn_index):
+def test_seed_balance_augmentation_noise_and_precision_all_change_what_is_trained(drawn_index):
     train = drawn_index.split("train")
     parts = [Relabelled(train, np.where(np.arange(train.samples) % 10 == 0, 1, 3))]
-    changes = ({}, {"seed": 1}, {"balance": 1.0}, {"augment": 0.0}, {"precision": "bf16"})
+    changes = ({}, {"seed": 1}, {"balance": 1.0}, {"augment": 0.0}, {"noise": 0.5}, {"precision": "bf16"})
     found = [trained(parts, [1.0], replace(SHORT, **each))["classify.weight"] for each in changes]
     assert all(not torch.equal(one, other) for one, other in combinations(found, 2))
+
+
+def test_noise_of_other_seeds_and_strengths_trains_otherwise_and_of_the_same_alike(drawn_index):
+    parts = [drawn_index.split("train")]
+    changes = ({"noise": 0.5}, {"noise": 0.5}, {"noise": 0.4}, {"noise": 2.0})
+    one, again, *others = (trained(parts, [1.0], replace(SHORT, augment=0, **each)) for each in changes)
+    assert same(one, again)
+    assert not any(same(one, other) for other in others)
+    JudgeConfig(noise=2.0).check()
 
 
 def test_unlabelled_pictures_are_passed_over_even_where_a_batch_has_no_others(drawn_index):
@@ -97,6 +106,9 @@ def test_a_picture_of_a_rare_class_counts_for_more_by_the_power_asked_for(drawn_
         ({"rate": float("nan")}, "--rate is nan"),
         ({"balance": 1.5}, "--balance is 1.5: it must be a number from 0 to 1"),
         ({"augment": float("nan")}, "--augment is nan: it must be a number from 0 to 2"),
+        ({"noise": -0.1}, "--noise is -0.1: it must be a number from 0 to 2"),
+        ({"noise": 2.1}, "--noise is 2.1: it must be a number from 0 to 2"),
+        ({"noise": float("nan")}, "--noise is nan: it must be a number from 0 to 2"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused_by_their_flag(settings, told):

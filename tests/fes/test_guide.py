@@ -1,0 +1,338 @@
+"""The guide: through which noise it looks, that it never learns, and that it moves synthesised faces."""
+
+import copy
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fes import draws
+from fes.config import ClockConfig, Config, EvaluationConfig, GanStage, LossConfig, StagesConfig, StartConfig
+from fes.draws import GUIDE_DRAWS
+from fes.errors import InputError
+from fes.files import sha256_of
+from fes.guide import Guide, guide_for
+from fes.judge import Facts, Judge, JudgeConfig, load_judge, new_judge, save_judge
+from fes.networks import Code, Networks
+from fes.objectives import bare_players
+from fes.pictures import to_float
+from fes.runtime.player import Player
+from fes.snapshot import load_snapshot
+from fes.state import list_states
+from fes.stream import Stream
+from tests.fes.by_hand import through_noise
+from tests.fes.test_train import run, sentence, tensors, with_total
+
+pytestmark = pytest.mark.usefixtures("one_core")
+
+MOST = 0.4
+"""Most noise on what the guide of these tests sees."""
+
+
+@pytest.fixture
+def guide(drawn_judge) -> Guide:
+    """One that reads drawn faces."""
+    return Guide(copy.deepcopy(drawn_judge), MOST)
+
+
+@pytest.fixture
+def x(drawn_index) -> Tensor:
+    """Faces of two people, 14 pictures [14, 1, 48, 48]."""
+    split = drawn_index.split("test")
+    return to_float(torch.stack([torch.from_numpy(split.image(p)) for p in range(14)]))
+
+
+def drawn(count: int) -> Tensor:
+    """Draws for pictures, the first and the last of which are the least and the most that there can be."""
+    found = draws.noise(0, 3, count, 8).guide
+    found[0], found[-1] = 0.0, 1 - 2**-24
+    return found
+
+
+def shown(guide: Guide, x: Tensor, by: Tensor, monkeypatch: pytest.MonkeyPatch) -> Tensor:
+    """The pictures that the guide's network is given."""
+    with monkeypatch.context() as patch:
+        patch.setattr(guide.judge, "glance", lambda seen: seen)
+        return guide(x, by)
+
+
+# ---- through noise
+
+
+@pytest.mark.parametrize(("size", "channels", "side"), [(48, 1, 48), (48, 3, 96), (64, 1, 256)])
+def test_what_it_sees_is_blocks_of_a_picture_and_a_grain_rolled_and_scaled_as_the_draws_say(
+    size, channels, side, monkeypatch
+):
+    guide = Guide(new_judge("plain", size, channels, seed=0), MOST)
+    rng = torch.Generator().manual_seed(1)
+    x, by = torch.rand(20, channels, side, side, generator=rng) * 2 - 1, drawn(20)
+    found = shown(guide, x, by, monkeypatch)
+    assert (found.shape, found.dtype) == ((20, channels, size, size), torch.float32)
+    for one, picture, own in zip(found, x, by, strict=True):
+        torch.testing.assert_close(one, through_noise(guide, picture, own), rtol=0, atol=1e-6)
+    quiet = by * torch.tensor([0.0, 1, 1, 1])
+    noise = (found - shown(guide, x, quiet, monkeypatch)).flatten(1)
+    torch.testing.assert_close(noise.std(1), MOST * by[:, 0], rtol=0.1, atol=1e-6)
+
+
+def test_its_answers_are_the_networks_to_what_it_sees_without_the_mirror_image(guide, x):
+    by = drawn(14)
+    seen = torch.stack([through_noise(guide, *each) for each in zip(x, by, strict=True)])
+    found = guide(x, by)
+    torch.testing.assert_close(found, guide.judge.glance(seen))
+    assert (found - guide.judge(seen)).abs().max() > 0.01
+    assert (found - guide.judge.glance(x)).abs().max() > 0.1
+
+
+def test_without_deviation_it_sees_the_picture_itself_whatever_else_is_drawn(guide, x):
+    by = drawn(14)
+    still = by * torch.tensor([0.0, 1, 1, 1])
+    assert torch.equal(guide(x, still), guide.judge.glance(x))
+    assert not torch.equal(guide(x, by), guide.judge.glance(x))
+    assert torch.equal(Guide(guide.judge, 0.0)(x, by), guide.judge.glance(x))
+
+
+def test_of_larger_pictures_it_sees_the_means_of_blocks(guide, x):
+    larger = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+    across = torch.tensor([0.25, -0.25]).repeat(48)  # ripples that no block's mean shows
+    by = drawn(14)
+    torch.testing.assert_close(guide(larger + across, by), guide(x, by), rtol=1e-4, atol=1e-4)
+    assert (guide(larger.roll(9, 3), by) - guide(x, by)).abs().max() > 0.1
+
+
+def test_the_noise_of_a_picture_is_its_draws_alone_so_that_ranks_share_it_as_they_share_a_batch(
+    guide, x, monkeypatch
+):
+    by, rows = drawn(14), slice(4, 9)
+    whole = shown(guide, x, by, monkeypatch)
+    assert torch.equal(shown(guide, x[rows], by[rows], monkeypatch), whole[rows])
+    for place in range(GUIDE_DRAWS):
+        other = by.clone()
+        other[5, place] = (other[5, place] + 0.5) % 1
+        moved = (shown(guide, x, other, monkeypatch) != whole).flatten(1).any(1)
+        assert moved.nonzero().tolist() == [[5]], place
+
+
+def test_grains_are_standard_normal_and_never_change(guide):
+    """Else a run that goes on after an update of fes would not be the run it was."""
+    grains = guide.grains
+    assert grains.flatten()[[0, 1, -1]].tolist() == pytest.approx([1.889506, -1.921828, -0.520283], abs=1e-4)
+    assert grains.mean().abs() < 0.01
+    assert grains.std().item() == pytest.approx(1.0, abs=0.01)
+    assert torch.corrcoef(grains.flatten(1)).fill_diagonal_(0).abs().max() < 0.12  # of 2304 pixels
+    before = torch.get_rng_state()
+    assert torch.equal(Guide(new_judge("plain", 48, 1, seed=3), 0.1).grains, grains)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+# ---- it never learns
+
+
+@pytest.mark.parametrize("kind", ["plain", "residual"])
+@pytest.mark.parametrize("stage", ["gan", "joint"])
+def test_it_does_not_learn_and_keeps_its_statistics_while_the_faces_follow_it(
+    kind, stage, tiny_config, drawn_index
+):
+    judge = new_judge(kind, 48, 1, seed=0)  # as it is in training
+    guide, before = Guide(judge, MOST), copy.deepcopy(judge.state_dict())
+    config = dataclasses.replace(tiny_config, loss=LossConfig(guide_weight=1.0))
+    networks = Networks(config.model, seed=0)
+    weights = copy.deepcopy(networks.generator.state_dict())
+    players = {
+        name: Player(*each) for name, each in bare_players(config, networks, None, stage, guide).items()
+    }
+    stream = Stream([drawn_index.split("train")], seed=0, batch=8, window=64)
+    for step, name in enumerate(["critics", "autoencoder", "critics", "autoencoder"]):
+        players[name].step(stream[step], draws.noise(0, step, 8, config.model.latent_dim))
+    assert not torch.equal(networks.generator.state_dict()["to_image.weight"], weights["to_image.weight"])
+    after = judge.state_dict()
+    assert [name for name, value in before.items() if not torch.equal(value, after[name])] == []
+    assert not any(module.training for module in judge.modules())
+    assert not any(parameter.requires_grad for parameter in judge.parameters())
+    assert all(parameter.grad is None for parameter in judge.parameters())
+
+
+# ---- its file
+
+
+@pytest.fixture
+def file(drawn_judge, tmp_path) -> Path:
+    """A guide's file, as 'fes judge train --noise 0.4' writes it."""
+    return written(drawn_judge, tmp_path / "guide.safetensors")
+
+
+def written(judge: Judge, path: Path, noise: float = MOST) -> Path:
+    judge = copy.deepcopy(judge)
+    confusion = tuple(map(tuple, torch.eye(7, dtype=torch.int64).tolist()))
+    judge.facts = Facts(1.0, confusion, "data", dataclasses.asdict(JudgeConfig(noise=noise)))
+    save_judge(path, judge)
+    return path
+
+
+def with_guide(config: Config, file: Path | None, **others: object) -> Config:
+    start, loss = StartConfig(guide=file), LossConfig(guide_weight=0.5)
+    return dataclasses.replace(config, **{"start": start, "loss": loss, **others})
+
+
+def test_it_comes_from_its_file_with_the_noise_that_it_was_trained_with(tiny_config, file, x, tmp_path):
+    found = guide_for(with_guide(tiny_config, file), torch.device("cpu"))
+    assert (found.noise, found.sha256) == (MOST, sha256_of(file))
+    by = drawn(14)
+    assert torch.equal(found(x, by), Guide(load_judge(file), MOST)(x, by))
+    save_judge(tmp_path / "old", new_judge("plain", 48, 1, seed=0))  # one that tells nothing of its training
+    assert guide_for(with_guide(tiny_config, tmp_path / "old"), torch.device("cpu")).noise == 0.0
+    assert guide_for(tiny_config, torch.device("cpu")) is None
+
+
+def test_it_may_read_smaller_pictures_than_are_drawn_if_whole_blocks_make_them(tiny_config, file):
+    for resolution in (96, 192):
+        model = dataclasses.replace(tiny_config.model, resolution=resolution)
+        assert (
+            guide_for(with_guide(tiny_config, file, model=model), torch.device("cpu")).judge.resolution == 48
+        )
+
+
+@pytest.mark.parametrize(
+    ("kind", "made_for", "told"),
+    [
+        ("plain", (64, 1), "reads pictures of 64 px and 1 channels, and the run draws 48 px and 1: "),
+        ("plain", (96, 1), "reads pictures of 96 px and 1 channels, and the run draws 48 px and 1: "),
+        ("residual", (48, 3), "reads pictures of 48 px and 3 channels, and the run draws 48 px and 1: "),
+    ],
+)
+def test_a_guide_of_other_pictures_is_refused_with_the_way_to_make_one(
+    tiny_config, tmp_path, kind, made_for, told
+):
+    path = written(new_judge(kind, *made_for, seed=0), tmp_path / "other")
+    with pytest.raises(InputError) as caught:
+        guide_for(with_guide(tiny_config, path), torch.device("cpu"))
+    assert str(caught.value) == (
+        f"--start.guide {path} {told}train one with 'fes judge train --noise 0.5 --resolution 48 "
+        "--channels 1'"
+    )
+
+
+@pytest.mark.parametrize("grader", ["judge", "second_judge"])
+def test_who_grades_must_not_have_taught_also_under_another_name(tiny_config, file, tmp_path, grader):
+    other = written(new_judge("plain", 48, 1, seed=1), tmp_path / "other")
+    copied = tmp_path / "copied"
+    copied.write_bytes(file.read_bytes())
+    honest = {"judge": other, "second_judge": other}
+    config = with_guide(tiny_config, file, evaluation=EvaluationConfig(**honest))
+    assert guide_for(config, torch.device("cpu")).sha256 == sha256_of(file)
+    for same in (file, copied):
+        evaluation = EvaluationConfig(**honest | {grader: same})
+        with pytest.raises(InputError) as caught:
+            guide_for(dataclasses.replace(config, evaluation=evaluation), torch.device("cpu"))
+        assert str(caught.value) == (
+            f"{same} is the guide that the faces were trained with, and cannot grade them: train a judge "
+            "with another --seed"
+        )
+
+
+def test_a_run_with_a_guide_that_cannot_be_used_ends_in_one_sentence_before_anything_begins(
+    tiny_config, file, snapshot_file, tmp_path, capsys
+):
+    grading = EvaluationConfig(file)
+    for config, told in (
+        (with_guide(tiny_config, tmp_path / "none"), "none is not a judge: "),
+        (with_guide(tiny_config, snapshot_file), "a safetensors file, but not a judge"),
+        (with_guide(tiny_config, file, evaluation=grading), "is the guide that the faces were trained with"),
+        (with_guide(tiny_config, None), "--loss.guide-weight and --start.guide belong together"),
+    ):
+        assert run(config) == 2
+        assert told in sentence(capsys)
+    assert not tiny_config.run.exists()
+
+
+# ---- whole runs
+
+
+def stats(config: Config) -> list[dict[str, float]]:
+    """The measurements of a run, by tick."""
+    return [json.loads(line) for line in (config.run / "stats.jsonl").read_text().splitlines()]
+
+
+def test_a_run_with_a_guide_goes_on_with_the_same_alone_and_ends_with_the_bits_of_one_that_did_not_stop(
+    tiny_config, file, tmp_path, capsys
+):
+    stages = StagesConfig(gan=GanStage(0.024, guide_weight=1.0))
+    config = with_total(with_guide(tiny_config, file, stages=stages), 0.096)
+    assert run(config) == 0
+    again = dataclasses.replace(config, run=tmp_path / "again" / "run")
+    assert run(with_total(again, 0.04)) == 0  # within a cycle
+    (state,) = list_states(again.run)
+    kept = torch.load(state / "players.pt", weights_only=True)
+    assert kept["guide"] == {"sha256": sha256_of(file)}
+    capsys.readouterr()
+
+    whole = file.read_bytes()
+    written(new_judge("plain", 48, 1, seed=9), file)
+    before = {path: path.read_bytes() for path in state.iterdir()}
+    assert run(again) == 2
+    assert sentence(capsys) == (
+        "train.py: --start.guide holds another guide than the one that the run began with: take the same "
+        "file, or another --run folder"
+    )
+    assert {path: path.read_bytes() for path in state.iterdir()} == before
+
+    file.write_bytes(whole)
+    assert run(again) == 0
+    expected, found = tensors(config.run), tensors(again.run)
+    assert expected.keys() == found.keys()
+    assert [name for name, value in expected.items() if not torch.equal(value, found[name])] == []
+    told = [line["autoencoder/guide"] for line in stats(config)]
+    assert len(told) == 2
+    assert all(map(math.isfinite, told))
+
+
+def test_a_guide_at_another_place_is_another_run_and_so_is_none(tiny_config, file, tmp_path, capsys):
+    config = with_total(with_guide(tiny_config, file), 0.024)
+    assert run(config) == 0
+    capsys.readouterr()
+    moved = tmp_path / "moved"
+    moved.write_bytes(file.read_bytes())
+    assert run(config, "--start.guide", str(moved)) == 2
+    assert f"start.guide was {file} and is {moved}" in sentence(capsys)
+    bare = dataclasses.replace(config, start=StartConfig(), loss=LossConfig())
+    assert run(bare, "--allow-change", "loss.guide-weight") == 2
+    assert f"start.guide was {file} and is None" in sentence(capsys)
+
+
+def test_the_weight_of_a_guide_may_change_on_purpose(tiny_config, file, capsys):
+    config = with_total(with_guide(tiny_config, file), 0.024)
+    assert run(config) == 0
+    changed = with_total(with_guide(tiny_config, file, loss=LossConfig(guide_weight=2.0)), 0.048)
+    assert run(changed, "--allow-change", "loss.guide-weight") == 0
+    assert "from here on: loss.guide_weight was 0.5 and is 2.0" in capsys.readouterr().out
+
+
+def test_a_guide_alone_teaches_faces_to_be_read_as_asked(tiny_config, drawn_judge, tmp_path):
+    """In a stage where nothing else pulls."""
+    file = written(drawn_judge, tmp_path / "guide.safetensors", noise=0.1)
+    kimg = 24 * 2 * 16 / 1000  # so many updates, with one of the critics before each
+    alone = GanStage(kimg, image_weight=0.0, guide_weight=1.0, autoencoder_rate=1e-2)
+    clock = ClockConfig(total_kimg=kimg, tick_kimg=kimg / 6, snapshot_kimg=kimg, state_kimg=kimg)
+    start = StartConfig(guide=file)
+    config = dataclasses.replace(
+        tiny_config, batch=16, critic_steps=1, start=start, stages=StagesConfig(gan=alone), clock=clock
+    )
+    assert run(config) == 0
+    first, *_, last = stats(config)
+    assert last["autoencoder/guide"] < 0.6 * first["autoencoder/guide"]
+    assert last["autoencoder/guide_accuracy"] > first["autoencoder/guide_accuracy"] + 0.3
+    assert last["autoencoder/loss"] == last["autoencoder/guide"]
+    trained, untrained = load_snapshot(config.run).generator, Networks(config.model, config.seed).generator
+    assert surprise(load_judge(file), trained) < 0.6 * surprise(load_judge(file), untrained)
+
+
+@torch.no_grad()
+def surprise(judge: Judge, generator: nn.Module) -> float:
+    """How improbable a judge finds the asked expressions of 70 faces, in nats."""
+    code, asked = Code(draws.noise(1, 0, 70, 8).z_prior), torch.arange(7).repeat(10)
+    return functional.cross_entropy(judge(generator(code, asked)), asked).item()
