@@ -122,7 +122,10 @@ class Recorder:
 
     def _save_snapshot(self, kimg: float) -> None:
         path = snapshot_path(self.config.run, kimg)
-        save_snapshot(path, self.ema, self.config, kimg, self.mixture.summary())
+        guide = self.parts.players.get("guide")
+        save_snapshot(
+            path, self.ema, self.config, kimg, self.mixture.summary(), guide.sha256 if guide else ""
+        )
         average = self.ema.average
         rows = all_expressions(average["encoder"], average["generator"], self.faces)
         grid = sheet(rows.cpu().numpy())

@@ -44,8 +44,10 @@ def snapshot_path(run: Path, kimg: float) -> Path:
     return run / f"snapshot-{kimg:010.3f}.safetensors"
 
 
-def save_snapshot(path: Path, ema: Ema, config: Config, kimg: float, data: dict[str, Any]) -> None:
-    """Writes a snapshot; `data` says what it was trained on.
+def save_snapshot(
+    path: Path, ema: Ema, config: Config, kimg: float, data: dict[str, Any], guide: str = ""
+) -> None:
+    """Writes a snapshot; `data` says what it was trained on, `guide` the sum of its guide's file.
 
     Raises:
         InputError: the folder cannot be written.
@@ -57,6 +59,7 @@ def save_snapshot(path: Path, ema: Ema, config: Config, kimg: float, data: dict[
         "kimg": repr(kimg),
         "commit": code_commit(),
         "data": json.dumps(data),
+        "guide": guide,
     }
     tensors = {name: tensor.float().contiguous() for name, tensor in ema.average.state_dict().items()}
     write_file(path, save(tensors, metadata))
@@ -156,6 +159,7 @@ def _read_metadata(path: Path, metadata: dict[str, str]) -> tuple[dict[str, Any]
             "commit": metadata["commit"],
             "kimg": float(known["kimg"]),
             "note": metadata.get("note", ""),
+            "guide": metadata.get("guide", ""),
         }
         model = from_tree(ModelConfig, known["config"]["model"], "the config")
         if None in (model.resolution, model.channels):

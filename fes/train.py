@@ -56,6 +56,10 @@ def train(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..., 
     config = asked.config
     evaluation = runtime.together(lambda: evaluation_for(config, mixture, runtime.device, runtime.is_main))
     guide = runtime.together(lambda: guide_for(config, runtime.device))
+    if guide and len(set(runtime.gathered(guide.sha256))) > 1:
+        runtime.agree(
+            InputError(f"{config.start.guide} is not the same file on all machines: copy one to all")
+        )
     stream = stream_for(config, mixture, runtime)
     runtime.from_main(lambda: make_folder(config.run))
     runtime.from_main(lambda: hold_folder(config.run))
@@ -78,6 +82,11 @@ def train(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..., 
     clock = Clock.of(config)
     with Recorder(config, runtime, parts, ema, mixture, stream, start, evaluation) as recorder:
         _greet(recorder, config, found, restored, runtime.describe(config.batch))
+        if guide and not guide.noise:
+            recorder.say(
+                f"warning: {config.start.guide} learnt without noise, so that what nobody sees pleases it: "
+                "'fes judge train --noise 0.5' makes a better guide"
+            )
         end = loop(
             config,
             cast,

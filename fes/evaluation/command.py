@@ -12,6 +12,7 @@ from fes.evaluation.faces import HELD_OUT, load_faces
 from fes.evaluation.inception import check_inception, inception_figures
 from fes.evaluation.results import FOLDER, is_there, told, write_results
 from fes.files import sha256_of
+from fes.guide import check_independent
 from fes.judge import load_judge
 from fes.mixture import open_index
 from fes.snapshot import find_snapshot, load_snapshot
@@ -64,6 +65,8 @@ def evaluate_command(options: EvaluateOptions) -> None:
     evaluator, shape = None, None
     for each in waiting:
         snapshot = load_snapshot(each.weights)
+        judges = filter(None, (options.judge, options.second_judge))
+        check_independent(snapshot.metadata["guide"], *judges)
         if evaluator is None or shape != (snapshot.model.resolution, snapshot.model.channels):
             shape = snapshot.model.resolution, snapshot.model.channels
             evaluator = _evaluator(options, index, *shape)

@@ -8,7 +8,11 @@ import pytest
 from PIL import Image
 
 from fes.cli import main
-from fes.judge import Judge, save_judge
+from fes.ema import Ema
+from fes.files import sha256_of
+from fes.judge import Judge, new_judge, save_judge
+from fes.networks import Networks
+from fes.snapshot import save_snapshot
 from tests.fes.sentences import sentence
 
 
@@ -70,6 +74,20 @@ def test_one_snapshot_of_another_split_into_another_folder(asked, snapshot_file,
     found = json.loads((out / "snapshot-000000.000-valid.json").read_bytes())
     assert found["split"] == "valid"
     assert {"expression_accuracy", "judge_accuracy", "truth_l1", "copy_l1"} <= found.keys()
+
+
+def test_the_guide_that_faces_were_trained_with_may_not_grade_them(
+    tiny_config, drawn_folder, judge_file, tmp_path, capsys
+):
+    path, other = tmp_path / "snapshot-000001.000.safetensors", tmp_path / "other.safetensors"
+    ema = Ema(Networks(tiny_config.model, seed=0), 20.0)
+    save_snapshot(path, ema, tiny_config, 1.0, {}, guide=sha256_of(judge_file))
+    save_judge(other, new_judge("plain", 48, 1, seed=5).eval())
+    asked = ["evaluate", "--weights", path, "--data", drawn_folder, "--faces", 2, "--judge"]
+    assert "is the guide that the faces were trained with" in sentence(capsys, *asked, judge_file)
+    assert "cannot grade them" in sentence(capsys, *asked, other, "--second-judge", judge_file)
+    main([*map(str, asked), str(other)])
+    assert "read as asked" in capsys.readouterr().out
 
 
 def test_what_makes_no_sense_is_told_in_one_sentence(asked, snapshot_file, drawn_folder, tmp_path, capsys):
