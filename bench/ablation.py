@@ -1,7 +1,7 @@
 """What each term, stage and choice of a recipe is worth: the same short run with one thing changed at a time.
 
-    python -m bench.ablation --recipe recipes/fer2013.yaml --data data/fer2013 --judge judge.safetensors \\
-        --kimg 60 --out runs/ablation
+    python -m bench.ablation --recipe recipes/fer2013.yaml --guide guide.safetensors --data data/fer2013 \\
+        --judge judge.safetensors --second-judge second.safetensors --kimg 20 --out runs/ablation
 
 Each variant is trained from the same seed for as many pictures and measured by `fes evaluate` on the held-out
 faces. A variant that is done is not done again, one that was interrupted goes on: the same command finishes
@@ -20,9 +20,11 @@ import tyro
 ROOT = Path(__file__).parents[1]
 VARIANTS: dict[str, str] = {
     "recipe": "",
-    "no expression head": "--loss.expression-weight 0",
+    "no guide": "--loss.guide-weight 0",
+    "no guide, an expression head": "--loss.guide-weight 0 --loss.expression-weight 3",
+    "with an expression head": "--loss.expression-weight 1",
     "no image critic": "--loss.image-weight 0",
-    "weights that balance themselves": "--loss.balance --loss.expression-weight 1",
+    "weights that balance themselves": "--loss.balance",
     "with cycle consistency": "--loss.cycle-weight 1",
     "with latent consistency": "--loss.consistency-weight 1",
     "with feature distance": "--loss.feature-weight 1",
@@ -33,15 +35,17 @@ VARIANTS: dict[str, str] = {
     "no augmentation": "--augment.strength 0",
     "adaptive augmentation": "--augment.strength 0 --augment.adapt-kimg 20",
     "no class balance": "--augment.class-balance 0",
-    "skip: none": "--model.skip none",
-    "skip: features": "--model.skip features",
-    "skip: mask": "--model.skip mask",
+    "five steps of the critics": "--critic-steps 5",
+    "skip: none": "--model.skip none --loss.reconstruction-weight 2",
+    "skip: features": "--model.skip features --loss.reconstruction-weight 2",
+    "skip: residual": "--model.skip residual",
     "stages first": "--stages.autoencoder.kimg {fifth} --stages.gan.kimg {fifth}",
 }
 """What is changed: flags that win over those of the recipe; `{fifth}` is a fifth of the run."""
 ORIGINAL = "original recipe"
 COLUMNS = {
     "expression_accuracy": "read as asked",
+    "second_judge_expression_accuracy": "by the second judge",
     "identity_rank1": "right person",
     "reconstruction_l1": "L1",
     "truth_ratio": "error / copying's",
@@ -61,8 +65,12 @@ class Ablation:
     """Folder of shards."""
     judge: Path
     """A judge of these data."""
+    guide: Path
+    """The guide of the recipe."""
     out: Path
     """Folder for the runs and the table."""
+    second_judge: Path | None = None
+    """Another judge."""
     kimg: float = 60.0
     """Length of each run."""
     only: tuple[str, ...] = ()
@@ -79,7 +87,11 @@ def commands(asked: Ablation, variant: str) -> tuple[list[str], list[str]]:
     length = str(asked.kimg)
     clock = ["--clock.total-kimg", length, "--clock.snapshot-kimg", length, "--clock.state-kimg", length]
     train = ["--config", str(recipe), "--data", asked.data, "--run", run, *clock, *flags.split()]
+    if variant != ORIGINAL and "--loss.guide-weight 0" not in flags:
+        train += ["--start.guide", str(asked.guide)]
     measured = ["--run", run, "--data", asked.data, "--judge", str(asked.judge), "--newest"]
+    if asked.second_judge:
+        measured += ["--second-judge", str(asked.second_judge)]
     return train, ["evaluate", *measured, "--faces", str(asked.faces)]
 
 
