@@ -87,8 +87,8 @@ def commands(asked: Ablation, variant: str) -> tuple[list[str], list[str]]:
     length = str(asked.kimg)
     clock = ["--clock.total-kimg", length, "--clock.snapshot-kimg", length, "--clock.state-kimg", length]
     train = ["--config", str(recipe), "--data", asked.data, "--run", run, *clock, *flags.split()]
-    if variant != ORIGINAL and "--loss.guide-weight 0" not in flags:
-        train += ["--start.guide", str(asked.guide)]
+    if variant != ORIGINAL:
+        train += ["--start.guide", "None" if "--loss.guide-weight 0" in flags else str(asked.guide)]
     measured = ["--run", run, "--data", asked.data, "--judge", str(asked.judge), "--newest"]
     if asked.second_judge:
         measured += ["--second-judge", str(asked.second_judge)]

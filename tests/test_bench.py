@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from bench.building import VIEWS, draw_celeba, draw_fer2013
 from bench.opening import BATCH, ConstantPictures, open_here, simulate
 from bench.reading import decoders, readers_of, webdataset_grey
+from bench.strength import Strength, probabilities, table
+from fes.judge import Judge, save_judge
 from fes.stream import Stream
 from shards.index import Folder, ShardIndex
 from shards.sources.celeba import FACE, HEIGHT, WIDTH, read_celeba
@@ -104,3 +107,23 @@ def test_make_gpu_runs_all_benches_though_one_fails_but_none_without_a_gpu(
     assert (tmp_path / "started").read_text().splitlines() == names[:started]
     assert done.returncode == (2 if worst else 0)  # make's own code
     assert (f"Error {worst}" in done.stderr) == (worst > 0)
+
+
+def test_the_strength_bench_measures_faces_towards_other_expressions_than_their_own(
+    drawn_folder: Path, snapshot_file: Path, drawn_judge: Judge, tmp_path: Path
+) -> None:
+    save_judge(tmp_path / "judge.safetensors", drawn_judge)
+    found = probabilities(
+        Strength(str(drawn_folder), snapshot_file, tmp_path / "judge.safetensors", faces=14)
+    )
+    assert found.shape == (5, 14, 7)
+    assert (found.isnan().sum(2) == 1).all()  # of its own expression a face has nothing to gain
+    known = found[~found.isnan()]
+    assert ((known >= 0) & (known <= 1)).all()
+    # An untrained network draws nearly the same at all strengths; steps are counted, not guessed.
+    rising = torch.linspace(0, 1, 5)[:, None, None].expand(5, 3, 7).clone()
+    rising[3, 0, 0] = 0.2
+    lines = table(rising).splitlines()
+    assert lines[2] == "| angry | 0.000 | 0.250 | 0.500 | 0.567 | 1.000 | 0.917 |"
+    assert lines[3] == "| disgusted | 0.000 | 0.250 | 0.500 | 0.750 | 1.000 | 1.000 |"
+    assert lines[-1] == "| all | 0.000 | 0.250 | 0.500 | 0.724 | 1.000 | 0.988 |"
