@@ -11,9 +11,9 @@ from typing import Literal
 
 Adversary = Literal["wgan-gp", "wgan-gp-one-sided", "r1-non-saturating", "r1-relativistic"]
 """Loss and penalty of the image critic."""
-Stage = Literal["autoencoder", "gan", "joint"]
+Stage = Literal["autoencoder", "gan", "opening", "joint"]
 """Which terms a step trains: encoder and generator against the latent critic, the generator against the image
-critic with codes from the prior, or everything."""
+critic with codes from the prior, everything with what holds on to the source let go, or everything."""
 
 
 @dataclass(frozen=True)
@@ -130,12 +130,28 @@ class GanStage:
 
 
 @dataclass(frozen=True)
+class OpeningStage:
+    """The third stage: everything, but for the terms that a copy of the source pleases most. With them from
+    the start, a network with a skip copies for long before it dares to change anything."""
+
+    kimg: float = 0.0
+    """Length of the stage; 0: there is none."""
+    cycle_weight: float | None = 0.0
+    """In place of the loss's. None: the loss's."""
+    consistency_weight: float | None = 0.0
+    """In place of the loss's. None: the loss's."""
+    guide_weight: float | None = None
+    """In place of the loss's."""
+
+
+@dataclass(frozen=True)
 class StagesConfig:
     """Training each part on its own before all of them together, which is the rest of the run. Every stage
     begins with the weights of the one before and with optimisers that know nothing."""
 
     autoencoder: AutoencoderStage = field(default_factory=AutoencoderStage)
     gan: GanStage = field(default_factory=GanStage)
+    opening: OpeningStage = field(default_factory=OpeningStage)
 
 
 @dataclass(frozen=True)

@@ -206,7 +206,7 @@ class AutoencoderObjective(nn.Module):
             "reconstruction": Term(weights.reconstruction_weight, reconstruction, x_recon),
             "latent": Term(weights.latent_weight, -latent_score.mean(), code.z),
         }
-        if weights.feature_weight and self.stage == "joint":
+        if weights.feature_weight and self.stage != "autoencoder":
             distance = feature_error(image_critic.features(x_recon), image_critic.features(x_real))
             terms["feature"] = Term(weights.feature_weight, distance, x_recon)
         return terms, {"autoencoder/reconstruction_l1": (x_recon.detach() - x_real).abs().mean() / 2}

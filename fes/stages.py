@@ -10,10 +10,11 @@ def stage_at(config: Config, step: int) -> Stage:
     """The stage that a step belongs to. Stages begin with a turn of the critics."""
     clock = Clock.of(config)
     began = clock.kimg(step - step % clock.cycle)
-    if began < config.stages.autoencoder.kimg:
-        return "autoencoder"
-    if began < config.stages.autoencoder.kimg + config.stages.gan.kimg:
-        return "gan"
+    end = 0.0
+    for name, stage in vars(config.stages).items():
+        end += stage.kimg
+        if began < end:
+            return name
     return "joint"
 
 

@@ -58,8 +58,8 @@ _LEAST = {
     "evaluation.faces": 1,
 }
 """What settings have to be at least."""
-_SECTIONS_OF_NUMBERS = ("loss", "optimiser", "clock", "stages.autoencoder", "stages.gan")
-_MAY_BE_ZERO = {"stages.autoencoder.kimg", "stages.gan.kimg"}
+_SECTIONS_OF_NUMBERS = ("loss", "optimiser", "clock", "stages.autoencoder", "stages.gan", "stages.opening")
+_MAY_BE_ZERO = {"stages.autoencoder.kimg", "stages.gan.kimg", "stages.opening.kimg"}
 _NUMBERS = (
     "ema_halflife_kimg",
     "stream.patience",
@@ -104,16 +104,17 @@ def check(config: Config) -> Config:
 
 def guided(config: Config) -> bool:
     """Whether a guide pulls at any time of the run."""
-    return bool(config.loss.guide_weight or (config.stages.gan.kimg and config.stages.gan.guide_weight))
+    stages = config.stages.gan, config.stages.opening
+    return bool(config.loss.guide_weight or any(stage.kimg and stage.guide_weight for stage in stages))
 
 
 def _check_stages(config: Config) -> None:
     stages, total = config.stages, config.clock.total_kimg
-    before = stages.autoencoder.kimg + stages.gan.kimg
+    before = sum(stage.kimg for stage in vars(stages).values())
     if before > total:
+        flags = ", ".join(f"--stages.{name}.kimg" for name in vars(stages))
         raise InputError(
-            f"--stages.autoencoder.kimg and --stages.gan.kimg are {before:g} together: they must not exceed "
-            f"--clock.total-kimg, which is {total:g}"
+            f"{flags} are {before:g} together: they must not exceed --clock.total-kimg, which is {total:g}"
         )
     for stage, weights in _WEIGHTS_OF_STAGES.items():
         own = getattr(stages, stage)

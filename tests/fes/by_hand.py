@@ -188,7 +188,7 @@ class ByHand:
             if weights.guide_weight:
                 terms["guide"] = self.surprise(self.guided(x_shown, i), asked)
             places |= {"image": x_swap, "expression": x_swap, "guide": x_swap}
-        if self.stage == "joint":
+        if self.stage in ("opening", "joint"):
             again = networks.encoder(x_swap)
             if weights.cycle_weight:
                 terms["cycle"] = (networks.generator(again, label) - x).abs().sum() / root

@@ -7,7 +7,15 @@ import torch
 
 from fes import draws
 from fes.cast import Cast
-from fes.config import AutoencoderStage, Config, GanStage, LossConfig, OptimiserConfig, StagesConfig
+from fes.config import (
+    AutoencoderStage,
+    Config,
+    GanStage,
+    LossConfig,
+    OpeningStage,
+    OptimiserConfig,
+    StagesConfig,
+)
 from fes.dials import Dials
 from fes.guide import Guide
 from fes.judge import new_judge
@@ -35,6 +43,23 @@ def test_stages_follow_one_another_at_turns_of_the_critics(config):
     longer = dataclasses.replace(config.stages, gan=GanStage(2.1 * CYCLE_KIMG))
     stages = [stage_at(dataclasses.replace(config, stages=longer), step) for step in range(18)]
     assert stages == 6 * ["autoencoder"] + 9 * ["gan"] + 3 * ["joint"]
+
+
+def test_the_opening_comes_last_and_lets_go_of_what_a_copy_pleases(config):
+    opening = OpeningStage(CYCLE_KIMG, guide_weight=3.0)
+    config = dataclasses.replace(config, stages=dataclasses.replace(config.stages, opening=opening))
+    loss = dataclasses.replace(config.loss, consistency_weight=0.25, guide_weight=1.0)
+    config = dataclasses.replace(config, loss=loss)
+    stages = [stage_at(config, step) for step in range(18)]
+    assert stages == 6 * ["autoencoder"] + 6 * ["gan"] + 3 * ["opening"] + 3 * ["joint"]
+    assert loss.cycle_weight > 0
+    expected = dataclasses.replace(loss, cycle_weight=0.0, consistency_weight=0.0, guide_weight=3.0)
+    assert staged(config, "opening").loss == expected
+    assert staged(config, "opening").optimiser == config.optimiser
+    kept = dataclasses.replace(opening, cycle_weight=None, consistency_weight=0.125, guide_weight=None)
+    stages = dataclasses.replace(config.stages, opening=kept)
+    expected = dataclasses.replace(loss, consistency_weight=0.125)
+    assert staged(dataclasses.replace(config, stages=stages), "opening").loss == expected
 
 
 def test_without_stages_all_is_trained_jointly_and_each_stage_may_be_alone(config):

@@ -130,8 +130,8 @@ def test_good_values_pass(good):
                 "stages": StagesConfig(AutoencoderStage(0.5), GanStage(0.75)),
                 "clock": ClockConfig(total_kimg=1.0),
             },
-            "--stages.autoencoder.kimg and --stages.gan.kimg are 1.25 together: they must not exceed "
-            "--clock.total-kimg, which is 1",
+            "--stages.autoencoder.kimg, --stages.gan.kimg, --stages.opening.kimg are 1.25 together: "
+            "they must not exceed --clock.total-kimg, which is 1",
         ),
         ({"loss": LossConfig(guide_weight=-1.0), "start": GUIDE}, "--loss.guide-weight is -1.0: it must be"),
         (
