@@ -25,7 +25,9 @@ VARIANTS: dict[str, str] = {
     "with an expression head": "--loss.expression-weight 1",
     "no image critic": "--loss.image-weight 0",
     "weights that balance themselves": "--loss.balance",
-    "with cycle consistency": "--loss.cycle-weight 1",
+    "no return": "--loss.return-weight 0",
+    "no return, cycle consistency": "--loss.return-weight 0 --loss.cycle-weight 1",
+    "the same after an opening": "--loss.return-weight 0 --loss.cycle-weight 1 --stages.opening.kimg {half}",
     "with latent consistency": "--loss.consistency-weight 1",
     "with feature distance": "--loss.feature-weight 1",
     "one-sided penalty": "--loss.adversary wgan-gp-one-sided",
@@ -35,13 +37,13 @@ VARIANTS: dict[str, str] = {
     "no augmentation": "--augment.strength 0",
     "adaptive augmentation": "--augment.strength 0 --augment.adapt-kimg 20",
     "no class balance": "--augment.class-balance 0",
-    "five steps of the critics": "--critic-steps 5",
+    "three steps of the critics": "--critic-steps 3",
     "skip: none": "--model.skip none --loss.reconstruction-weight 2",
     "skip: features": "--model.skip features --loss.reconstruction-weight 2",
     "skip: residual": "--model.skip residual",
     "stages first": "--stages.autoencoder.kimg {fifth} --stages.gan.kimg {fifth}",
 }
-"""What is changed: flags that win over those of the recipe; `{fifth}` is a fifth of the run."""
+"""What is changed: flags that win over the recipe's; `{fifth}` is a fifth of the run, `{half}` half of it."""
 ORIGINAL = "original recipe"
 COLUMNS = {
     "expression_accuracy": "read as asked",
@@ -82,7 +84,8 @@ class Ablation:
 def commands(asked: Ablation, variant: str) -> tuple[list[str], list[str]]:
     """The arguments of `fes/train.py` and of `fes evaluate` for a variant."""
     recipe = ROOT / "recipes/original.yaml" if variant == ORIGINAL else asked.recipe
-    flags = "" if variant == ORIGINAL else VARIANTS[variant].format(fifth=asked.kimg / 5)
+    lengths = {"fifth": asked.kimg / 5, "half": asked.kimg / 2}
+    flags = "" if variant == ORIGINAL else VARIANTS[variant].format(**lengths)
     run = str(asked.out / variant.replace(" ", "-").replace(":", "").replace(",", ""))
     length = str(asked.kimg)
     clock = ["--clock.total-kimg", length, "--clock.snapshot-kimg", length, "--clock.state-kimg", length]

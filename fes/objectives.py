@@ -243,6 +243,9 @@ class AutoencoderObjective(nn.Module):
         if weights.cycle_weight:
             error = reconstruction_error(self.generator(again, batch.label), x_real)
             terms["cycle"] = Term(weights.cycle_weight, error, x_swap)
+        if weights.return_weight:
+            x_back = self.generator(self.encoder(x_swap.detach()), batch.label)
+            terms["return"] = Term(weights.return_weight, reconstruction_error(x_back, x_real), x_back)
         if weights.consistency_weight:
             terms["consistency"] = Term(weights.consistency_weight, code_error(again.z, code.z), x_swap)
         return terms

@@ -192,6 +192,10 @@ class ByHand:
             again = networks.encoder(x_swap)
             if weights.cycle_weight:
                 terms["cycle"] = (networks.generator(again, label) - x).abs().sum() / root
+            if weights.return_weight:
+                x_back = networks.generator(networks.encoder(x_swap.detach().clone()), label)
+                terms["return"] = (x_back - x).abs().sum() / root
+                places["return"] = x_back
             if weights.consistency_weight:
                 terms["consistency"] = (again.z - code.z.detach()).abs().sum() / math.sqrt(code.z.numel())
             if weights.feature_weight:

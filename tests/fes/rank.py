@@ -61,6 +61,7 @@ EVERYTHING = {
         expression_weight=0.5,
         guide_weight=0.4,
         cycle_weight=0.7,
+        return_weight=0.6,
         consistency_weight=0.3,
         feature_weight=2.0,
         adversary="r1-relativistic",

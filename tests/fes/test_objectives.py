@@ -36,13 +36,14 @@ ALL = dataclasses.replace(
     expression_weight=0.6,
     guide_weight=0.8,
     cycle_weight=1.1,
+    return_weight=0.8,
     consistency_weight=0.4,
     feature_weight=5.0,
 )
 ADVERSARIES = "wgan-gp", "wgan-gp-one-sided", "r1-non-saturating", "r1-relativistic"
 SKIPS = "none", "features", "residual", "mask"
 STAGES = "autoencoder", "gan", "joint"
-OPTIONAL = "expression", "guide", "cycle", "consistency", "feature"
+OPTIONAL = "expression", "guide", "cycle", "return", "consistency", "feature"
 
 
 def networks_of(model: ModelConfig) -> Networks:
