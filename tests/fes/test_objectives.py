@@ -248,7 +248,7 @@ def test_pulls_do_not_depend_on_how_a_batch_is_cut(tiny_model, batch, noise, mic
 
     whole, cut = pulls(None), pulls(micro_batch)
     names = [name for name in whole if name.startswith("pull/")]
-    assert len(names) == 8
+    assert len(names) == 9
     for name in names:
         torch.testing.assert_close(cut[name], whole[name], rtol=1e-11, atol=0)
 
