@@ -5,7 +5,9 @@
 
 Each variant is trained from the same seed for as many pictures and measured by `fes evaluate` on the held-out
 faces. A variant that is done is not done again, one that was interrupted goes on: the same command finishes
-what is missing, and `--only` does some of them. The table goes to the terminal and to OUT/table.md.
+what is missing, and `--only` does some of them. The opening is a quarter of each run. With `--start` variants
+go on from a trained run instead, without an opening: that shows what holds up what is there, and networks of
+another make are left out. The table goes to the terminal and to OUT/table.md.
 """
 
 import json
@@ -27,7 +29,7 @@ VARIANTS: dict[str, str] = {
     "weights that balance themselves": "--loss.balance",
     "no return": "--loss.return-weight 0",
     "no return, cycle consistency": "--loss.return-weight 0 --loss.cycle-weight 1",
-    "the same after an opening": "--loss.return-weight 0 --loss.cycle-weight 1 --stages.opening.kimg {half}",
+    "no opening": "--stages.opening.kimg 0",
     "with latent consistency": "--loss.consistency-weight 1",
     "with feature distance": "--loss.feature-weight 1",
     "one-sided penalty": "--loss.adversary wgan-gp-one-sided",
@@ -43,8 +45,10 @@ VARIANTS: dict[str, str] = {
     "skip: residual": "--model.skip residual",
     "stages first": "--stages.autoencoder.kimg {fifth} --stages.gan.kimg {fifth}",
 }
-"""What is changed: flags that win over the recipe's; `{fifth}` is a fifth of the run, `{half}` half of it."""
+"""What is changed: flags that win over the recipe's; `{fifth}` is a fifth of the run."""
 ORIGINAL = "original recipe"
+FROM_NOTHING = (ORIGINAL, "skip:", "stages", "no opening")
+"""How variants begin whose networks or stages are others than a trained run's."""
 COLUMNS = {
     "expression_accuracy": "read as asked",
     "second_judge_expression_accuracy": "by the second judge",
@@ -73,6 +77,8 @@ class Ablation:
     """Folder for the runs and the table."""
     second_judge: Path | None = None
     """Another judge."""
+    start: Path | None = None
+    """A run of the recipe to begin with. None: random weights."""
     kimg: float = 60.0
     """Length of each run."""
     only: tuple[str, ...] = ()
@@ -84,14 +90,17 @@ class Ablation:
 def commands(asked: Ablation, variant: str) -> tuple[list[str], list[str]]:
     """The arguments of `fes/train.py` and of `fes evaluate` for a variant."""
     recipe = ROOT / "recipes/original.yaml" if variant == ORIGINAL else asked.recipe
-    lengths = {"fifth": asked.kimg / 5, "half": asked.kimg / 2}
-    flags = "" if variant == ORIGINAL else VARIANTS[variant].format(**lengths)
+    flags = "" if variant == ORIGINAL else VARIANTS[variant].format(fifth=asked.kimg / 5)
     run = str(asked.out / variant.replace(" ", "-").replace(":", "").replace(",", ""))
     length = str(asked.kimg)
+    opening = ["--stages.opening.kimg", "0" if asked.start or variant == ORIGINAL else str(asked.kimg / 4)]
     clock = ["--clock.total-kimg", length, "--clock.snapshot-kimg", length, "--clock.state-kimg", length]
-    train = ["--config", str(recipe), "--data", asked.data, "--run", run, *clock, *flags.split()]
+    train = ["--config", str(recipe), "--data", asked.data, "--run", run, *clock, *opening, *flags.split()]
     if variant != ORIGINAL:
         train += ["--start.guide", "None" if "--loss.guide-weight 0" in flags else str(asked.guide)]
+    if asked.start:
+        for name in ("encoder", "generator", "latent-critic", "image-critic"):
+            train += [f"--start.{name}", str(asked.start)]
     measured = ["--run", run, "--data", asked.data, "--judge", str(asked.judge), "--newest"]
     if asked.second_judge:
         measured += ["--second-judge", str(asked.second_judge)]
@@ -120,11 +129,17 @@ def table(figures: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _all(asked: Ablation) -> tuple[str, ...]:
+    """All variants that can begin as asked."""
+    every = (ORIGINAL, *VARIANTS)
+    return tuple(each for each in every if not asked.start or not each.startswith(FROM_NOTHING))
+
+
 def main() -> None:
     """The command line."""
     asked = tyro.cli(Ablation)
     figures = {}
-    for variant in asked.only or (ORIGINAL, *VARIANTS):
+    for variant in asked.only or _all(asked):
         figures[variant] = measure(asked, variant)
         text = table(figures)
         (asked.out / "table.md").write_text(text)

@@ -143,6 +143,8 @@ class OpeningStage:
     """Length of the stage; 0: there is none."""
     cycle_weight: float | None = 0.0
     """In place of the loss's. None: the loss's."""
+    return_weight: float | None = 0.0
+    """In place of the loss's. None: the loss's."""
     consistency_weight: float | None = 0.0
     """In place of the loss's. None: the loss's."""
     guide_weight: float | None = None
