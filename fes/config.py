@@ -61,6 +61,9 @@ class LossConfig:
     to read on real pictures; at 0 there is none."""
     guide_weight: float = 0.0
     """Pull towards pictures whose expression the guide (`start.guide`) reads as asked."""
+    guide_noise: float | None = None
+    """Most noise through which the guide looks, as a standard deviation where pixels go from -1 to 1. Less
+    of it makes changes less bold. None: as much as it was trained with."""
     cycle_weight: float = 0.0
     """Pull towards changed faces that, changed back, are the source again."""
     return_weight: float = 0.0

@@ -85,8 +85,9 @@ def guide_for(config: Config, device: torch.device) -> Guide | None:
     _check_shape(judge, path, config)
     graders = config.evaluation.judge, config.evaluation.second_judge
     check_independent(found, *filter(None, graders))
-    noise = judge.facts.config.get("noise", 0.0) if judge.facts else 0.0
-    return Guide(judge.to(device), noise, found)
+    trained = judge.facts.config.get("noise", 0.0) if judge.facts else 0.0
+    asked = config.loss.guide_noise
+    return Guide(judge.to(device), trained if asked is None else asked, found)
 
 
 def check_independent(guide_sha256: str, *judges: Path) -> None:

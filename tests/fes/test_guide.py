@@ -336,3 +336,12 @@ def surprise(judge: Judge, generator: nn.Module) -> float:
     """How improbable a judge finds the asked expressions of 70 faces, in nats."""
     code, asked = Code(draws.noise(1, 0, 70, 8).z_prior), torch.arange(7).repeat(10)
     return functional.cross_entropy(judge(generator(code, asked)), asked).item()
+
+
+def test_it_looks_through_less_noise_where_that_is_asked_for(tiny_config, file):
+    asked = with_guide(tiny_config, file)
+    trained = guide_for(asked, torch.device("cpu")).noise
+    assert trained > 0.25
+    for noise in (0.25, 0.0):
+        less = dataclasses.replace(asked, loss=dataclasses.replace(asked.loss, guide_noise=noise))
+        assert guide_for(less, torch.device("cpu")).noise == noise
