@@ -152,6 +152,10 @@ class OpeningStage:
     """In place of the loss's. None: the loss's."""
     guide_weight: float | None = None
     """In place of the loss's."""
+    critic_rate: float | None = None
+    """In place of the optimiser's."""
+    autoencoder_rate: float | None = None
+    """In place of the optimiser's."""
 
 
 @dataclass(frozen=True)
