@@ -225,3 +225,15 @@ def test_the_pure_form_has_the_weights_of_the_original(tiny_model):
     pure, carrying = (set(with_skip(tiny_model, skip).state_dict()) for skip in ("none", "features"))
     assert pure < carrying
     assert all(name.startswith("generator.joins.") for name in carrying - pure)
+
+
+@pytest.mark.parametrize("skip", ["none", "features", "residual", "mask"])
+def test_every_kind_draws_in_half_precision_and_sources_stay_in_their_own(tiny_model, skip):
+    networks = Networks(dataclasses.replace(tiny_model, skip=skip), seed=0)
+    x, label = torch.rand(2, 1, 48, 48) * 2 - 1, torch.tensor([0, 3])
+    with torch.no_grad():
+        exact = networks.generator(networks.encoder(x), label)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = networks.generator(networks.encoder(x), label)
+    assert found.dtype == (torch.float32 if skip in ("residual", "mask") else torch.bfloat16)
+    torch.testing.assert_close(found.float(), exact, rtol=0, atol=0.05)
