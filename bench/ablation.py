@@ -20,10 +20,11 @@ from pathlib import Path
 import tyro
 
 ROOT = Path(__file__).parents[1]
+NO_GUIDE = "--loss.guide-weight 0 --stages.opening.guide-weight 0"
 VARIANTS: dict[str, str] = {
     "recipe": "",
-    "no guide": "--loss.guide-weight 0",
-    "no guide, an expression head": "--loss.guide-weight 0 --loss.expression-weight 3",
+    "no guide": NO_GUIDE,
+    "no guide, an expression head": f"{NO_GUIDE} --loss.expression-weight 3",
     "with an expression head": "--loss.expression-weight 1",
     "no image critic": "--loss.image-weight 0",
     "weights that balance themselves": "--loss.balance",
@@ -97,7 +98,7 @@ def commands(asked: Ablation, variant: str) -> tuple[list[str], list[str]]:
     clock = ["--clock.total-kimg", length, "--clock.snapshot-kimg", length, "--clock.state-kimg", length]
     train = ["--config", str(recipe), "--data", asked.data, "--run", run, *clock, *opening, *flags.split()]
     if variant != ORIGINAL:
-        train += ["--start.guide", "None" if "--loss.guide-weight 0" in flags else str(asked.guide)]
+        train += ["--start.guide", "None" if NO_GUIDE in flags else str(asked.guide)]
     if asked.start:
         for name in ("encoder", "generator", "latent-critic", "image-critic"):
             train += [f"--start.{name}", str(asked.start)]

@@ -69,8 +69,8 @@ class LossConfig:
     return_weight: float = 0.0
     """Pull of what is drawn from changed faces, with the expression of their source, towards the source. The
     changed faces are taken as they are and not pulled themselves, as in back-translation (Lample et al.,
-    2018): the network learns what a real face of that expression looks like, and gains nothing by copying or
-    by hiding the source in the changed face, as it does by `cycle_weight`."""
+    2018): the network learns what a real face of that expression looks like, and gains nothing by hiding the
+    source in the changed face, as it does by `cycle_weight`."""
     consistency_weight: float = 0.0
     """Pull towards changed faces with the code of their source."""
     feature_weight: float = 0.0

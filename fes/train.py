@@ -84,8 +84,8 @@ def train(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..., 
         _greet(recorder, config, found, restored, runtime.describe(config.batch))
         if guide and not guide.noise:
             recorder.say(
-                f"warning: {config.start.guide} learnt without noise, so that what nobody sees pleases it: "
-                "'fes judge train --noise 0.5' makes a better guide"
+                f"warning: the guide {config.start.guide} sees faces without noise, so that what nobody sees "
+                "pleases it: make it by 'fes judge train --noise 0.5', and leave out --loss.guide-noise 0"
             )
         end = loop(
             config,
