@@ -36,7 +36,8 @@ class Cast:
                 old.close()
             bare = bare_players(config, self.networks, self.dials, stage, self.guide)
             clip = config.optimiser.max_gradient_norm
-            self._players = {name: self.runtime.player(*each, clip) for name, each in bare.items()}
+            steady = not self.dials.move
+            self._players = {name: self.runtime.player(*each, clip, steady) for name, each in bare.items()}
             self.keepers |= self._players
         return self.keepers
 

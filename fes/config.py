@@ -33,6 +33,10 @@ class ModelConfig:
     """Feature maps are never fewer than this, however fine the resolution."""
     latent_critic_features: int = 256
     """Width of the two hidden layers of the latent critic."""
+    blocks: Literal["strided", "residual"] = "strided"
+    """What encoder, generator and image critic are made of: one convolution with a stride at each resolution
+    from half the picture's on, as the original's; or two beside the identity at every resolution, which see
+    each pixel and take about six times as long."""
     skip: Literal["none", "features", "residual", "mask"] = "none"
     """What reaches the generator besides z: nothing, as in the original; the encoder's feature maps; or these
     and the source, which is then changed (residual) or partly drawn over (mask)."""
@@ -61,6 +65,10 @@ class LossConfig:
     to read on real pictures; at 0 there is none."""
     guide_weight: float = 0.0
     """Pull towards pictures whose expression the guide (`start.guide`) reads as asked."""
+    guide_margin: float | None = None
+    """Pull a changed face only until the guide finds the asked expression in it as clearly as in a real face
+    that has it, the partner: until its error (cross entropy, in nats) is below the other's by this much. What
+    is clearer than real faces are looks drawn on. None: pull always."""
     guide_noise: float | None = None
     """Most noise through which the guide looks, as a standard deviation where pixels go from -1 to 1. Less
     of it makes changes less bold. None: as much as it was trained with."""

@@ -56,6 +56,11 @@ class Dials:
         return self._pulls[term].reciprocal().clamp(1 / MOST, MOST)
 
     @property
+    def move(self) -> bool:
+        """Whether any dial moves at all."""
+        return self._balance or self.adapts
+
+    @property
     def adapts(self) -> bool:
         """Whether the strength follows the image critic, which takes held-out pictures."""
         return self._adaptive is not None

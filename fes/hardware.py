@@ -25,6 +25,8 @@ class Hardware:
     """Let Ampere and newer GPUs round the factors of float32 products to 10 bits; faster."""
     channels_last: bool = False
     """Keep pictures in memory as height, width, channels: faster on some GPUs, slower on others."""
+    replay: bool = False
+    """Record the steps on one GPU as CUDA graphs and replay them: faster where batches are small."""
     rank_timeout: float = 30.0
     """Seconds without a sign of life after which the other processes count one as gone, and leave."""
 

@@ -5,6 +5,7 @@ where unlabelled, which is a condition of its own. No network uses batch statist
 never depends on its neighbours, so neither does it on how a batch is split over processes.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -29,6 +30,7 @@ from fes.blocks import (
 )
 from fes.config import ModelConfig
 from fes.expressions import EXPRESSIONS
+from fes.residual import ResidualDownsampler, ResidualGeneratorBlock, begin_as_identity, to_picture
 
 _OPEN = 0.02
 """The least share of what is drawn in a picture that is laid over its source by a mask."""
@@ -53,15 +55,21 @@ class Code(NamedTuple):
         return Code(self.z.repeat(times, 1), tuple(maps), source)
 
 
+def _downsampler(model: ModelConfig, norm: Callable[[int], nn.Module]) -> Downsampler | ResidualDownsampler:
+    """What encoder and image critic look at pictures with."""
+    return (ResidualDownsampler if model.blocks == "residual" else Downsampler)(model, norm)
+
+
 class Encoder(nn.Module):
     """Picture -> code, whose z_posterior [batch, latent_dim] is the person, without the expression."""
 
     def __init__(self, model: ModelConfig) -> None:
         super().__init__()
         self.skip = model.skip
-        self.features = Downsampler(model, norm)
+        self.features = _downsampler(model, norm)
         self.to_code = nn.Linear(self.features.size, model.latent_dim)
         initialise(self)
+        begin_as_identity(self)
 
     def forward(self, x: Tensor) -> Code:
         *maps, coarse = self.features(x)
@@ -87,14 +95,18 @@ class Generator(nn.Module):
         self.from_code = nn.Linear(model.latent_dim, widest * self.base**2)
         self.norm = ConditionalNorm(widest)
         self.blocks, self.joins = nn.ModuleDict(), nn.ModuleDict()
-        for at in block_resolutions(resolution):
+        residual = model.blocks == "residual"
+        block = ResidualGeneratorBlock if residual else GeneratorBlock
+        for at in [*block_resolutions(resolution), *[resolution] * residual]:
             features = features_at(at, model)
-            self.blocks[f"block{at}"] = GeneratorBlock(features_at(at // 2, model), features)
+            self.blocks[f"block{at}"] = block(features_at(at // 2, model), features)
             if model.skip != "none":
                 self.joins[f"block{at}"] = nn.Conv2d(features, features, kernel_size=1)
         self.masks = model.skip == "mask"
-        self.to_image = upsample(features_at(resolution // 2, model), channels + self.masks)
+        last = to_picture if residual else upsample
+        self.to_image = last(features, channels + self.masks)
         initialise(self)
+        begin_as_identity(self)
         # The first pictures are a calm grey, not the noise of a saturated tanh, which takes long to leave.
         nn.init.normal_(self.to_image.weight, std=0.02)
 
@@ -183,10 +195,11 @@ class ImageCritic(nn.Module):
 
     def __init__(self, model: ModelConfig) -> None:
         super().__init__()
-        self.features = Downsampler(model, nn.Identity)
+        self.features = _downsampler(model, nn.Identity)
         self.to_score = nn.Linear(self.features.size, 1)
         self.class_weight = nn.Embedding(CONDITIONS, self.features.size)
         initialise(self)
+        begin_as_identity(self)
         nn.init.normal_(self.class_weight.weight, std=self.features.size**-0.5)
         self.head = ExpressionHead(model)
 

@@ -16,11 +16,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from fes.batch import Batch
 from fes.config import Adversary, Config, LossConfig, Stage
 from fes.dials import Dials
 from fes.draws import Noise
+from fes.expressions import UNLABELLED
 from fes.losses import (
     code_error,
     critic_error,
@@ -231,9 +233,26 @@ class AutoencoderObjective(nn.Module):
         for name, (weight, read) in readers.items():
             if weight:
                 logits = read(x_shown).to(dtype)
-                terms[name] = Term(weight, expression_error(logits, label), x_swap)
+                wanted = self._short_of_real(logits.detach(), batch, noise) if name == "guide" else label
+                terms[name] = Term(weight, expression_error(logits, wanted), x_swap)
                 told[f"autoencoder/{name}_accuracy"] = (logits.argmax(1) == label).to(dtype).mean()
         return terms, told
+
+    @torch.no_grad()
+    def _short_of_real(self, logits: Tensor, batch: Batch, noise: Noise) -> Tensor:
+        """The asked labels [batch]; UNLABELLED, which pulls at nothing, where the guide finds the expression as
+        clearly as `loss.guide_margin` wants it, beside the partner's real face seen through the same noise."""
+        label, margin = batch.partner_label, self.weights.guide_margin
+        if margin is None:
+            return label
+        x_partner = self._others[-1].augmented(to_float(batch.partner_image, logits.dtype), noise)
+        real = self._guide(x_partner, noise.guide).to(logits.dtype)
+        errors = (
+            functional.cross_entropy(each, label, ignore_index=UNLABELLED, reduction="none")
+            for each in (logits, real)
+        )
+        drawn, wanted = errors
+        return torch.where(drawn > wanted - margin, label, UNLABELLED)
 
     def _returned(self, code: Code, x_swap: Tensor, x_real: Tensor, batch: Batch) -> dict[str, Term]:
         """What a changed face should still be: the same person, who changed back is the source."""

@@ -25,6 +25,7 @@ from fes.runtime.links import listen
 from fes.runtime.player import Player
 from fes.runtime.precision import check_precision, describe_arithmetic, set_arithmetic
 from fes.runtime.pulse import Pulse
+from fes.runtime.replayed import ReplayedPlayer
 from fes.runtime.stopping import Stopping
 
 PATIENCE = timedelta(hours=24)
@@ -104,8 +105,13 @@ class Runtime:
         objective: nn.Module,
         optimiser: torch.optim.Optimizer,
         max_gradient_norm: float | None = None,
+        steady: bool = False,
     ) -> Player | Engine:
-        """Wraps an objective, on this rank's device already, for gradients averaged over ranks."""
+        """Wraps an objective, on this rank's device already, for gradients averaged over ranks.
+
+        Args:
+            steady: the objective asks Python for nothing that changes from step to step: it can be replayed.
+        """
         settings = {
             "precision": self.launch.precision,
             "micro_batch": self.hardware.micro_batch,
@@ -113,7 +119,14 @@ class Runtime:
         }
         if self.launch.zero_stage is not None:
             return Engine(objective, optimiser, zero_stage=self.launch.zero_stage, **settings)
-        return Player(self._accelerator.prepare_model(objective), optimiser, **settings)
+        kind = ReplayedPlayer if steady and self.replays else Player
+        return kind(self._accelerator.prepare_model(objective), optimiser, **settings)
+
+    @property
+    def replays(self) -> bool:
+        """Whether steps are replayed where they can be: on one GPU, unless there is a loss scale to see to."""
+        alone = self.ranks == 1 and self.device.type == "cuda"
+        return self.hardware.replay and alone and self.launch.precision != "fp16"
 
     def placed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The batches, on this rank's device."""

@@ -186,7 +186,7 @@ class ByHand:
             if weights.expression_weight:
                 terms["expression"] = self.surprise(networks.image_critic.head(x_shown), asked)
             if weights.guide_weight:
-                terms["guide"] = self.surprise(self.guided(x_shown, i), asked)
+                terms["guide"] = self._guide_error(x_shown, asked, i)
             places |= {"image": x_swap, "expression": x_swap, "guide": x_swap}
         if self.stage in ("opening", "joint"):
             again = networks.encoder(x_swap)
@@ -202,6 +202,13 @@ class ByHand:
                 terms["feature"] = self._seen_difference(x_recon, x)
             places |= {"cycle": x_swap, "consistency": x_swap, "feature": x_recon}
         return terms, places
+
+    def _guide_error(self, x: Tensor, asked: Tensor, i: int) -> Tensor:
+        """0 where the guide finds the asked class more clearly than it has to, beside the partner's face."""
+        drawn, margin = self.surprise(self.guided(x, i), asked), self.weights.guide_margin
+        x_partner = self.shown(real(self.batch.partner_image[i : i + 1]), i)
+        enough = margin is not None and drawn <= self.surprise(self.guided(x_partner, i), asked) - margin
+        return 0 * drawn if enough else drawn
 
     def _against_critic(self, x: Tensor, asked: Tensor, i: int) -> Tensor:
         score = self.read(x, asked)

@@ -22,6 +22,12 @@ from fes.networks import (
 RESOLUTIONS = (48, 64, 96, 128)
 
 
+@pytest.fixture(params=["strided", "residual"])
+def tiny_model(request: pytest.FixtureRequest, tiny_model: ModelConfig) -> ModelConfig:
+    """Networks of each kind of blocks."""
+    return dataclasses.replace(tiny_model, blocks=request.param)
+
+
 def at(model: ModelConfig, resolution: int, channels: int = 1) -> ModelConfig:
     return dataclasses.replace(model, resolution=resolution, channels=channels)
 
@@ -39,7 +45,8 @@ def test_shapes_at_every_resolution_in_grey_and_colour(tiny_model, resolution, c
     assert networks.latent_critic(code.z).shape == (2,)
     score, maps = networks.image_critic(drawn, label)
     assert score.shape == (2,)
-    assert [each.shape[-1] for each in maps] == [resolution // 2**k for k in range(1, len(maps) + 1)]
+    finest = resolution if tiny_model.blocks == "residual" else resolution // 2
+    assert [each.shape[-1] for each in maps] == [finest // 2**k for k in range(len(maps))]
     assert maps[-1].shape[-1] == coarsest(resolution)
     assert networks.image_critic.head(drawn).shape == (2, len(EXPRESSIONS))
 
@@ -63,7 +70,8 @@ def test_networks_for_48_and_96_pixels_share_all_blocks_but_the_finest(tiny_mode
     small, large = (network(at(tiny_model, r)).state_dict() for r in (48, 96))
     new = {name for name in large if name not in small}
     assert new
-    assert all("blocks.block48." in name for name in new)
+    finest = "block96." if tiny_model.blocks == "residual" else "block48."
+    assert all(finest in name for name in new)
     assert all(large[name].shape == value.shape for name, value in small.items())
 
 

@@ -94,6 +94,7 @@ def assert_all_close(found: list[Tensor], expected: list[Tensor]) -> None:
 RECIPES = [
     *[(dataclasses.replace(WEIGHTS, adversary=each), "joint", "none", 0.0) for each in ADVERSARIES],
     *[(dataclasses.replace(WEIGHTS, **{f"{each}_weight": 0.9}), "joint", "none", 0.0) for each in OPTIONAL],
+    *[(dataclasses.replace(ALL, guide_margin=each), "joint", "none", 0.7) for each in (0.2, 0.4)],
     *[(ALL, "joint", skip, 0.0) for skip in SKIPS],
     *[(ALL, stage, "features", 0.0) for stage in STAGES[:2]],
     (ALL, "opening", "mask", 0.0),
@@ -277,6 +278,15 @@ def test_balanced_terms_pull_as_their_weights_say(networks, batch, noise):
 
 
 # ---- the rest of what is measured
+
+
+def test_a_guide_with_a_margin_leaves_faces_alone_that_it_finds_clearer_than_their_partners(
+    networks, batch, noise
+):
+    for margin, pulled in ((-1e3, False), (1e3, True)):
+        weights = LossConfig(guide_weight=1.0, guide_margin=margin)
+        _, told = GuidedObjective(networks, weights)(batch, noise, measure=True)
+        assert (told["autoencoder/guide"] > 0) == (told["pull/guide"] > 0) == pulled
 
 
 def test_accuracies_are_shares_of_what_the_head_and_the_guide_read_right(networks, batch, noise):

@@ -1,0 +1,93 @@
+"""Residual blocks (He et al., 2016): two convolutions beside the identity, at every resolution of the networks.
+
+The strided blocks of `fes.blocks` see a picture at half its resolution and coarser; these see every pixel, and
+change resolution by means and by interpolation alone, so that fine detail is not folded into coarse.
+"""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fes.blocks import (
+    SLOPE,
+    ConditionalNorm,
+    block_resolutions,
+    coarsest,
+    features_at,
+    resolved,
+)
+from fes.config import ModelConfig
+
+
+def _convolution(features: int) -> nn.Conv2d:
+    return nn.Conv2d(features, features, kernel_size=3, padding=1)
+
+
+def begin_as_identity(network: nn.Module) -> None:
+    """A residual block passes on what it gets at first, however deep the network; called after `initialise`."""
+    for module in network.modules():
+        if isinstance(module, ResidualBlock | ResidualGeneratorBlock):
+            nn.init.zeros_(module.last.weight)
+
+
+class ResidualBlock(nn.Module):
+    """[batch, features, height, width] -> the same shape."""
+
+    def __init__(self, features: int, norm: Callable[[int], nn.Module]) -> None:
+        super().__init__()
+        self.first, self.last = _convolution(features), _convolution(features)
+        self.norm = norm(features)
+
+    def forward(self, h: Tensor) -> Tensor:
+        change = self.last(functional.leaky_relu(self.norm(self.first(h)), SLOPE))
+        return functional.leaky_relu(h + change, SLOPE)
+
+
+class ResidualDownsampler(nn.Module):
+    """Picture -> feature maps, the first at its own resolution, each other at half of the one before."""
+
+    def __init__(self, model: ModelConfig, norm: Callable[[int], nn.Module]) -> None:
+        """`norm` makes what stands between a block's convolutions, for so many features."""
+        super().__init__()
+        resolution, channels = resolved(model)
+        self.from_image = nn.Conv2d(channels, features_at(resolution, model), kernel_size=3, padding=1)
+        self.blocks, self.widen = nn.ModuleDict(), nn.ModuleDict()
+        for at in (resolution, *reversed(block_resolutions(resolution))):
+            features = features_at(at, model)
+            self.blocks[f"block{at}"] = ResidualBlock(features, norm)
+            self.widen[f"block{at}"] = nn.Conv2d(features, features_at(at // 2, model), kernel_size=1)
+        base = coarsest(resolution)
+        self.last = ResidualBlock(features_at(base, model), norm)
+        self.size = features_at(base, model) * base**2
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """[batch, channels, resolution, resolution] -> maps, fine to coarse; the last holds `size` values."""
+        h, maps = functional.leaky_relu(self.from_image(x), SLOPE), []
+        for name, block in self.blocks.items():
+            maps.append(block(h))
+            h = self.widen[name](functional.avg_pool2d(maps[-1], 2))
+        return [*maps, self.last(h)]
+
+
+class ResidualGeneratorBlock(nn.Module):
+    """Doubles the resolution, adds what joins there, then changes the sum by class."""
+
+    def __init__(self, read: int, write: int) -> None:
+        super().__init__()
+        self.widen = nn.Conv2d(read, write, kernel_size=1)
+        self.norms = nn.ModuleList(ConditionalNorm(write) for _ in range(2))
+        self.first, self.last = _convolution(write), _convolution(write)
+
+    def forward(self, h: Tensor, label: Tensor, joining: Tensor | None = None) -> Tensor:
+        """[batch, read, height, width] -> [batch, write, 2 height, 2 width]."""
+        h = functional.interpolate(self.widen(h), scale_factor=2, mode="bilinear")
+        h = h if joining is None else h + joining
+        h = functional.leaky_relu(self.norms[0](h, label), SLOPE)
+        change = functional.leaky_relu(self.norms[1](self.first(h), label), SLOPE)
+        return functional.leaky_relu(h + self.last(change), SLOPE)
+
+
+def to_picture(features: int, channels: int) -> nn.Conv2d:
+    """The generator's last layer, at the picture's own resolution."""
+    return nn.Conv2d(features, channels, kernel_size=3, padding=1)
