@@ -1,8 +1,8 @@
 """What each way to compute the same step brings: `python -m bench.gains --help`.
 
-A cycle is one step of the critics and one of the autoencoder. Each way is measured beside the plain one (float32,
-nothing else) on the same networks and in turn with it, and told as a ratio of their times. Prints a table and adds
-a line of json for each way to bench/results/gains.jsonl.
+A cycle is one step of the critics and one of the autoencoder. Each way is measured beside the plain one
+(float32, nothing else) on the same networks and in turn with it, and told as a ratio of their times. Prints a
+table and adds a line of json for each way to bench/results/gains.jsonl.
 """
 
 import gc

@@ -1,7 +1,7 @@
-"""Residual blocks (He et al., 2016): two convolutions beside the identity, at every resolution of the networks.
+"""Residual blocks (He et al., 2016): two convolutions beside the identity, at every resolution.
 
-The strided blocks of `fes.blocks` see a picture at half its resolution and coarser; these see every pixel, and
-change resolution by means and by interpolation alone, so that fine detail is not folded into coarse.
+The strided blocks of `fes.blocks` see a picture at half its resolution and coarser; these see every pixel,
+and change resolution by means and by interpolation alone, so that fine detail is not folded into coarse.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def _convolution(features: int) -> nn.Conv2d:
 
 
 def begin_as_identity(network: nn.Module) -> None:
-    """A residual block passes on what it gets at first, however deep the network; called after `initialise`."""
+    """Lets residual blocks pass on what they get at first, however many there are; after `initialise`."""
     for module in network.modules():
         if isinstance(module, ResidualBlock | ResidualGeneratorBlock):
             nn.init.zeros_(module.last.weight)

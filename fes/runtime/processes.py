@@ -124,7 +124,7 @@ class Runtime:
 
     @property
     def replays(self) -> bool:
-        """Whether steps are replayed where they can be: on one GPU, unless there is a loss scale to see to."""
+        """Whether steps are replayed where they can be: on one GPU, without a loss scale to see to."""
         alone = self.ranks == 1 and self.device.type == "cuda"
         return self.hardware.replay and alone and self.launch.precision != "fp16"
 
