@@ -241,7 +241,7 @@ class AutoencoderObjective(nn.Module):
     @torch.no_grad()
     def _short_of_real(self, logits: Tensor, batch: Batch, noise: Noise) -> Tensor:
         """The asked labels [batch], but UNLABELLED, which pulls at nothing, where the guide finds the
-        expression clear enough by `loss.guide_margin`, beside the partner's real face through the same noise."""
+        expression clear enough by `loss.guide_margin`, beside the partner's real face in the same noise."""
         label, margin = batch.partner_label, self.weights.guide_margin
         if margin is None:
             return label
