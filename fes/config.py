@@ -69,6 +69,10 @@ class LossConfig:
     """Pull a changed face only until the guide finds the asked expression in it as clearly as in a real face
     that has it, the partner: until its error (cross entropy, in nats) is below the other's by this much. What
     is clearer than real faces are looks drawn on. None: pull always."""
+    guide_limit: float | None = None
+    """Most that the guide pulls at a face, before its weight; a critic that obeys its penalty pulls with 1.
+    Where what is asked is far from what a face shows, a guide without a limit pulls ten times as strongly,
+    and faces are given up for it. None: no limit."""
     guide_noise: float | None = None
     """Most noise through which the guide looks, as a standard deviation where pixels go from -1 to 1. Less
     of it makes changes less bold. None: as much as it was trained with."""

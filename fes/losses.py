@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fes.config import Adversary
+from fes.expressions import UNLABELLED
 
 
 def reconstruction_error(x_recon: Tensor, x_real: Tensor) -> Tensor:
@@ -35,10 +36,24 @@ def feature_error(maps: Sequence[Tensor], maps_wanted: Sequence[Tensor]) -> Tens
     return torch.stack(distances).mean()
 
 
+def expression_errors(logits: Tensor, label: Tensor) -> Tensor:
+    """Cross entropy of logits [batch, classes] against labels [batch], in nats: [batch], 0 if unlabelled."""
+    return functional.cross_entropy(logits, label, ignore_index=UNLABELLED, reduction="none")
+
+
 def expression_error(logits: Tensor, label: Tensor) -> Tensor:
-    """Cross entropy of logits [batch, classes] against labels [batch], in nats: 0 where unlabelled (-1), and
-    summed over the others and divided by the size of the batch, so that equal shares of it average."""
-    return functional.cross_entropy(logits, label, ignore_index=-1, reduction="sum") / len(label)
+    """Their mean, over the unlabelled too, so that equal shares of a batch average."""
+    return expression_errors(logits, label).mean()
+
+
+def limited(errors: Tensor, at: Tensor, most: float | None) -> Tensor:
+    """The mean of errors [batch], each made so much less that it pulls at its sample of `at` [batch, ...], of
+    which it is a function, with a gradient of a norm of `most` at the most. None: as they are."""
+    if most is not None:
+        (gradient,) = torch.autograd.grad(errors.sum(), at, retain_graph=True)
+        norms = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
+        errors = errors * (most / norms.clamp_min(most))
+    return errors.mean()
 
 
 def wasserstein_gap(score_real: Tensor, score_synthesised: Tensor) -> Tensor:

@@ -16,19 +16,19 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from fes.batch import Batch
 from fes.config import Adversary, Config, LossConfig, Stage
 from fes.dials import Dials
 from fes.draws import Noise
-from fes.expressions import UNLABELLED
 from fes.losses import (
     code_error,
     critic_error,
     expression_error,
+    expression_errors,
     feature_error,
     gradient_norm,
+    limited,
     penalised_at,
     penalty,
     reconstruction_error,
@@ -226,33 +226,28 @@ class AutoencoderObjective(nn.Module):
         error = synthesis_error(weights.adversary, score, score_real)
         terms = {"image": Term(weights.image_weight, error, x_swap)}
         told = {}
-        readers = {
-            "expression": (weights.expression_weight, image_critic.head),
-            "guide": (weights.guide_weight, lambda x: self._guide(x, noise.guide)),
-        }
-        for name, (weight, read) in readers.items():
-            if weight:
-                logits = read(x_shown).to(dtype)
-                wanted = self._short_of_real(logits.detach(), batch, noise) if name == "guide" else label
-                terms[name] = Term(weight, expression_error(logits, wanted), x_swap)
-                told[f"autoencoder/{name}_accuracy"] = (logits.argmax(1) == label).to(dtype).mean()
+        if weights.expression_weight:
+            logits = image_critic.head(x_shown).to(dtype)
+            terms["expression"] = Term(weights.expression_weight, expression_error(logits, label), x_swap)
+            told["autoencoder/expression_accuracy"] = _accuracy(logits, label)
+        if weights.guide_weight:
+            logits = self._guide(x_shown, noise.guide).to(dtype)
+            errors = expression_errors(logits, label) * self._short_of_real(logits, batch, noise)
+            terms["guide"] = Term(weights.guide_weight, limited(errors, x_swap, weights.guide_limit), x_swap)
+            told["autoencoder/guide_accuracy"] = _accuracy(logits, label)
         return terms, told
 
     @torch.no_grad()
     def _short_of_real(self, logits: Tensor, batch: Batch, noise: Noise) -> Tensor:
-        """The asked labels [batch], but UNLABELLED, which pulls at nothing, where the guide finds the
-        expression clear enough by `loss.guide_margin`, beside the partner's real face in the same noise."""
+        """[batch]: 0 where the guide, by its logits, finds the asked expression clear enough by
+        `loss.guide_margin`, beside the partner's real face in the same noise; else 1."""
         label, margin = batch.partner_label, self.weights.guide_margin
         if margin is None:
-            return label
+            return torch.ones_like(logits[:, 0])
         x_partner = self._others[-1].augmented(to_float(batch.partner_image, logits.dtype), noise)
         real = self._guide(x_partner, noise.guide).to(logits.dtype)
-        errors = (
-            functional.cross_entropy(each, label, ignore_index=UNLABELLED, reduction="none")
-            for each in (logits, real)
-        )
-        drawn, wanted = errors
-        return torch.where(drawn > wanted - margin, label, UNLABELLED)
+        short = expression_errors(logits, label) > expression_errors(real, label) - margin
+        return short.to(logits.dtype)
 
     def _returned(self, code: Code, x_swap: Tensor, x_real: Tensor, batch: Batch) -> dict[str, Term]:
         """What a changed face should still be: the same person, who changed back is the source."""
@@ -268,6 +263,11 @@ class AutoencoderObjective(nn.Module):
         if weights.consistency_weight:
             terms["consistency"] = Term(weights.consistency_weight, code_error(again.z, code.z), x_swap)
         return terms
+
+
+def _accuracy(logits: Tensor, label: Tensor) -> Tensor:
+    """The share of labels [batch] that logits [batch, classes] tell."""
+    return (logits.argmax(1) == label).to(logits.dtype).mean()
 
 
 class BarePlayer(NamedTuple):

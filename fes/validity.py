@@ -143,7 +143,8 @@ def _check_number(name: str, value: float | str | None) -> None:
         return
     flag = _flag(name)
     positive = (
-        flag.endswith(("kimg", "-rate", "-gb", "-norm", ".patience", ".seconds")) and name not in _MAY_BE_ZERO
+        flag.endswith(("kimg", "-rate", "-gb", "-norm", "-limit", ".patience", ".seconds"))
+        and name not in _MAY_BE_ZERO
     )
     if not math.isfinite(value) or value < 0 or (positive and value == 0):
         wanted = "a positive number" if positive else "a number that is not negative"

@@ -186,7 +186,7 @@ class ByHand:
             if weights.expression_weight:
                 terms["expression"] = self.surprise(networks.image_critic.head(x_shown), asked)
             if weights.guide_weight:
-                terms["guide"] = self._guide_error(x_shown, asked, i)
+                terms["guide"] = self._limited(self._guide_error(x_shown, asked, i), x_swap)
             places |= {"image": x_swap, "expression": x_swap, "guide": x_swap}
         if self.stage in ("opening", "joint"):
             again = networks.encoder(x_swap)
@@ -209,6 +209,15 @@ class ByHand:
         x_partner = self.shown(real(self.batch.partner_image[i : i + 1]), i)
         enough = margin is not None and drawn <= self.surprise(self.guided(x_partner, i), asked) - margin
         return 0 * drawn if enough else drawn
+
+    def _limited(self, error: Tensor, x: Tensor) -> Tensor:
+        """An error that pulls no more than the guide may."""
+        most = self.weights.guide_limit
+        if most is None or not error.requires_grad:
+            return error
+        (slope,) = torch.autograd.grad(error, x, retain_graph=True)
+        norm = slope.pow(2).sum().sqrt().item()
+        return error * most / norm if norm > most else error
 
     def _against_critic(self, x: Tensor, asked: Tensor, i: int) -> Tensor:
         score = self.read(x, asked)
