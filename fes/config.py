@@ -85,6 +85,9 @@ class LossConfig:
     source in the changed face, as it does by `cycle_weight`."""
     consistency_weight: float = 0.0
     """Pull towards changed faces with the code of their source."""
+    light_weight: float = 0.0
+    """Pull of changed faces towards the light of their source: the means of blocks of a quarter of the
+    picture's height. In collected data classes differ in light too, which is not the expression."""
     feature_weight: float = 0.0
     """Pull towards reconstructions that look like the source to the image critic: distance of its feature
     maps."""

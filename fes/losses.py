@@ -13,6 +13,9 @@ from torch.nn import functional
 from fes.config import Adversary
 from fes.expressions import UNLABELLED
 
+_LIGHT = 4
+"""Blocks along a side of a picture, by which its light is told."""
+
 
 def reconstruction_error(x_recon: Tensor, x_real: Tensor) -> Tensor:
     """Distance of two batches [batch, ...] of n values a sample: mean of |difference|_1 / sqrt(n).
@@ -21,6 +24,15 @@ def reconstruction_error(x_recon: Tensor, x_real: Tensor) -> Tensor:
     """
     difference = (x_recon - x_real).flatten(1)
     return difference.abs().sum(1).mean() / difference.shape[1] ** 0.5
+
+
+def light_error(x_swap: Tensor, x_real: Tensor) -> Tensor:
+    """Distance of two batches of pictures [batch, channels, height, width] in the light on them: the mean
+    |difference|_1 of the means of 4x4 blocks, scaled so that its gradient with respect to one sample, times
+    the batch size, has the norm 1 at any resolution."""
+    block = x_real.shape[-1] // _LIGHT
+    means = (functional.avg_pool2d(x, block) for x in (x_swap, x_real))
+    return reconstruction_error(*means) * block
 
 
 def code_error(z: Tensor, z_wanted: Tensor) -> Tensor:

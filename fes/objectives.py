@@ -28,6 +28,7 @@ from fes.losses import (
     expression_errors,
     feature_error,
     gradient_norm,
+    light_error,
     limited,
     penalised_at,
     penalty,
@@ -260,6 +261,8 @@ class AutoencoderObjective(nn.Module):
         if weights.return_weight:
             x_back = self.generator(self.encoder(x_swap.detach()), batch.label)
             terms["return"] = Term(weights.return_weight, reconstruction_error(x_back, x_real), x_back)
+        if weights.light_weight:
+            terms["light"] = Term(weights.light_weight, light_error(x_swap, x_real), x_swap)
         if weights.consistency_weight:
             terms["consistency"] = Term(weights.consistency_weight, code_error(again.z, code.z), x_swap)
         return terms

@@ -198,6 +198,9 @@ class ByHand:
                 places["return"] = x_back
             if weights.consistency_weight:
                 terms["consistency"] = (again.z - code.z.detach()).abs().sum() / math.sqrt(code.z.numel())
+            if weights.light_weight:
+                terms["light"] = self._light_difference(x_swap, x)
+                places["light"] = x_swap
             if weights.feature_weight:
                 terms["feature"] = self._seen_difference(x_recon, x)
             places |= {"cycle": x_swap, "consistency": x_swap, "feature": x_recon}
@@ -229,6 +232,13 @@ class ByHand:
                 return (1 + (self.read(x_partner, asked).detach() - score).exp()).log()
             case _:
                 return -score
+
+    def _light_difference(self, x: Tensor, wanted: Tensor) -> Tensor:
+        size = x.shape[-1] // 4
+        places = [slice(size * n, size * (n + 1)) for n in range(4)]
+        apart = [(x - wanted)[..., rows, columns].mean((2, 3)) for rows in places for columns in places]
+        # A block's mean moves by 1 / size^2 with each of its pixels, and the pull is one in all of them.
+        return torch.cat(apart).abs().sum() * size / math.sqrt(16 * x.shape[1])
 
     def _seen_difference(self, x: Tensor, wanted: Tensor) -> Tensor:
         features = self.networks.image_critic.features

@@ -38,12 +38,13 @@ ALL = dataclasses.replace(
     cycle_weight=1.1,
     return_weight=0.8,
     consistency_weight=0.4,
+    light_weight=0.35,
     feature_weight=5.0,
 )
 ADVERSARIES = "wgan-gp", "wgan-gp-one-sided", "r1-non-saturating", "r1-relativistic"
 SKIPS = "none", "features", "residual", "mask"
 STAGES = "autoencoder", "gan", "joint"
-OPTIONAL = "expression", "guide", "cycle", "return", "consistency", "feature"
+OPTIONAL = "expression", "guide", "cycle", "return", "consistency", "light", "feature"
 
 
 def networks_of(model: ModelConfig) -> Networks:
@@ -250,7 +251,7 @@ def test_pulls_do_not_depend_on_how_a_batch_is_cut(tiny_model, batch, noise, mic
 
     whole, cut = pulls(None), pulls(micro_batch)
     names = [name for name in whole if name.startswith("pull/")]
-    assert len(names) == 9
+    assert len(names) == 10
     for name in names:
         torch.testing.assert_close(cut[name], whole[name], rtol=1e-11, atol=0)
 
