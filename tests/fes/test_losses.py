@@ -11,6 +11,8 @@ from fes.losses import (
     feature_error,
     gradient_norm,
     interpolate,
+    light_error,
+    limited,
     one_sided_penalty,
     penalised_at,
     penalty,
@@ -100,6 +102,35 @@ def test_reconstruction_pulls_at_each_sample_with_a_norm_of_one_over_the_batch(s
     reconstruction_error(x_recon, normal(5, *shape, seed=1)).backward()
     norms = x_recon.grad.flatten(1).norm(dim=1)
     torch.testing.assert_close(norms, torch.full((5,), 1 / 5, dtype=torch.float64), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("shape", [(1, 48, 48), (3, 64, 64), (3, 256, 256)])
+def test_light_pulls_at_each_sample_with_a_norm_of_one_over_the_batch(shape):
+    x_swap = normal(5, *shape).requires_grad_()
+    light_error(x_swap, normal(5, *shape, seed=1)).backward()
+    norms = x_swap.grad.flatten(1).norm(dim=1)
+    torch.testing.assert_close(norms, torch.full((5,), 1 / 5, dtype=torch.float64), rtol=1e-12, atol=0)
+
+
+def test_light_is_that_of_sixteen_blocks_and_not_what_is_drawn_in_them():
+    x = normal(2, 1, 48, 48)
+    drawn = normal(2, 1, 4, 12, 4, 12, seed=1)
+    drawn = (drawn - drawn.mean((3, 5), keepdim=True)).reshape(x.shape)
+    torch.testing.assert_close(light_error(x + drawn, x).item(), 0.0, rtol=0, atol=1e-13)
+    torch.testing.assert_close(light_error(x + 0.5, x).item(), 24.0)  # 16 * 0.5 * 12 / sqrt(16)
+
+
+def test_a_limit_shortens_the_pull_of_those_samples_that_exceed_it():
+    at = normal(3, 2, 4, 4).requires_grad_()
+    slopes = torch.tensor([0.5, 2.0, 8.0], dtype=torch.float64)
+    errors = slopes * at.flatten(1)[:, 0]
+    (gradient,) = torch.autograd.grad(limited(errors, at, 2.0), at, retain_graph=True)
+    torch.testing.assert_close(gradient.flatten(1)[:, 0] * 3, slopes.clamp_max(2.0))
+    torch.testing.assert_close(limited(errors, at, None), errors.mean())
+    (errors * 0).sum().backward()  # the graph is still there
+    assert torch.equal(
+        limited(at.flatten(1)[:, 0] * 0, at, 1.0).detach(), torch.zeros((), dtype=torch.float64)
+    )
 
 
 def test_reconstruction_error_of_a_constant_difference():
