@@ -1,8 +1,8 @@
 """What each way to compute the same step brings: `python -m bench.gains --help`.
 
-A cycle is one step of the critics and one of the autoencoder. Each way is measured beside the plain one
-(float32, nothing else) on the same networks and in turn with it, and told as a ratio of their times. Prints a
-table and adds a line of json for each way to bench/results/gains.jsonl.
+A cycle is one step of the critics, one of the autoencoder and one of the average. Each way is measured beside
+the plain one (float32, nothing else) on the same networks and in turn with it, and told as a ratio of times.
+Prints a table and adds a line of json for each way to bench/results/gains.jsonl.
 """
 
 import gc
@@ -16,11 +16,13 @@ import torch
 import tyro
 
 from bench.overhead import now
+from bench.peers.step import PeerTrainer
 from bench.recording import RESULTS, keep, machine
 from bench.tables import show
 from fes.batch import Batch
 from fes.config import Config, LossConfig, ModelConfig
 from fes.draws import Noise, noise
+from fes.ema import Ema
 from fes.hardware import Hardware, Precision
 from fes.networks import Networks
 from fes.objectives import bare_players
@@ -60,6 +62,8 @@ class Way:
     hardware: Hardware = field(default_factory=Hardware)
     fused: bool = False
     """Adam in one kernel of its own."""
+    peer: bool = False
+    """Taken as common trainers do, in `bench.peers`."""
     on: tuple[str, ...] = ("cuda", "cpu")
     """Devices that it makes sense on."""
 
@@ -68,6 +72,7 @@ GPU = ("cuda",)
 TF32 = Hardware(tf32=True)
 WAYS = (
     Way("plain"),
+    Way("as common trainers do it", peer=True),
     Way("fused Adam", fused=True),
     Way("channels last", hardware=Hardware(channels_last=True)),
     Way("bfloat16", "bf16"),
@@ -113,19 +118,23 @@ def cycle_of(way: Way, options: Options) -> Callable[[], None]:
     networks = Networks(model, seed=0).to(options.device)
     if way.hardware.channels_last:
         networks.to(memory_format=torch.channels_last)
-    loss = LossConfig(return_weight=2.0 * (options.skip != "none"))
+    batch, drawn = work_of(options, model)
+    if way.peer:
+        trainer = PeerTrainer(networks, LossConfig())
+        return lambda: trainer.cycle(batch, drawn)
     kind = ReplayedPlayer if way.hardware.replay else Player
     players = []
-    for objective, optimiser in bare_players(Config("", Path(), model=model, loss=loss), networks).values():
+    for objective, optimiser in bare_players(Config("", Path(), model=model), networks).values():
         if way.fused:
             (group,) = optimiser.param_groups
             optimiser = torch.optim.Adam(group["params"], group["lr"], group["betas"], fused=True)
         players.append(kind(objective, optimiser, precision=way.precision))
-    batch, drawn = work_of(options, model)
+    ema = Ema(networks, halflife_kimg=20.0)
 
     def cycle() -> None:
         for player in players:
             player.step(batch, drawn)
+        ema.update(seen=10**6, images=2 * options.batch)
 
     return cycle
 

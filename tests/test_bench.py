@@ -10,16 +10,22 @@ import torch
 from PIL import Image
 
 from bench.building import VIEWS, draw_celeba, draw_fer2013
+from bench.gains import Options, work_of
 from bench.opening import BATCH, ConstantPictures, open_here, simulate
+from bench.peers.step import PeerTrainer
 from bench.reading import decoders, readers_of, webdataset_grey
 from bench.strength import Strength, probabilities, table
+from fes.config import LossConfig, ModelConfig
 from fes.judge import Judge, save_judge
+from fes.networks import Networks
+from fes.objectives import AutoencoderObjective, CriticObjective
 from fes.stream import Stream
 from shards.index import Folder, ShardIndex
 from shards.sources.celeba import FACE, HEIGHT, WIDTH, read_celeba
 from shards.sources.fer2013 import read_fer2013
 
 ROOT = Path(__file__).parents[1]
+OBJECTIVES = CriticObjective, AutoencoderObjective
 
 
 def as_set(pictures: np.ndarray, labels: np.ndarray) -> list[tuple[bytes, int]]:
@@ -52,6 +58,17 @@ def test_every_decoder_gives_its_own_pixels_of_the_same_picture() -> None:
     assert all((other == whole).all() for other in others)
     face = whole[FACE.top : FACE.top + FACE.side, FACE.left : FACE.left + FACE.side]
     assert (ours == face.transpose(2, 0, 1)).all()
+
+
+def test_the_step_of_common_trainers_minimises_the_same_losses(tiny_model: ModelConfig) -> None:
+    weights, networks = LossConfig(), Networks(tiny_model, seed=0)
+    batch, noise = work_of(Options(batch=8, device="cpu"), tiny_model)
+    ours = {kind: kind(networks, weights)(batch, noise)[0].item() for kind in OBJECTIVES}
+    for kind, step in zip(OBJECTIVES, ("critics_step", "autoencoder_step"), strict=True):
+        peer = PeerTrainer(Networks(tiny_model, seed=0), weights)
+        getattr(peer, step)(*(batch, noise)[: 2 - (step == "autoencoder_step")])
+        theirs = sum(value for name, value in peer.logged.items() if not name.endswith("_penalty"))
+        assert theirs == pytest.approx(ours[kind], rel=1e-5)
 
 
 def test_a_drawn_csv_is_read_like_fer2013(tmp_path: Path) -> None:
