@@ -34,9 +34,8 @@ class ModelConfig:
     latent_critic_features: int = 256
     """Width of the two hidden layers of the latent critic."""
     blocks: Literal["strided", "residual"] = "strided"
-    """What encoder, generator and image critic are made of: one convolution with a stride at each resolution
-    from half the picture's on, as the original's; or two beside the identity at every resolution, which see
-    each pixel and take about six times as long."""
+    """What encoder, generator and image critic are made of: one convolution with a stride at each resolution,
+    as the original; or two beside the identity, from the picture's own resolution on, ten times as slow."""
     skip: Literal["none", "features", "residual", "mask"] = "none"
     """What reaches the generator besides z: nothing, as in the original; the encoder's feature maps; or these
     and the source, which is then changed (residual) or partly drawn over (mask)."""
@@ -66,16 +65,13 @@ class LossConfig:
     guide_weight: float = 0.0
     """Pull towards pictures whose expression the guide (`start.guide`) reads as asked."""
     guide_margin: float | None = None
-    """Pull a changed face only until the guide finds the asked expression in it as clearly as in a real face
-    that has it, the partner: until its error (cross entropy, in nats) is below the other's by this much. What
-    is clearer than real faces are looks drawn on. None: pull always."""
+    """Pull a changed face only until the guide finds what is asked in it more clearly than in the partner, a
+    real face of that class, by so many nats of cross entropy. None: always, until faces are caricatures."""
     guide_limit: float | None = None
-    """Most that the guide pulls at a face, before its weight; a critic that obeys its penalty pulls with 1.
-    Where what is asked is far from what a face shows, a guide without a limit pulls ten times as strongly,
-    and faces are given up for it. None: no limit."""
+    """Most that the guide pulls at any one face, before its weight, where a critic pulls with about 1. None:
+    no limit; where what is asked is far from what a face shows, the face is then given up for it."""
     guide_noise: float | None = None
-    """Most noise through which the guide looks, as a standard deviation where pixels go from -1 to 1. Less
-    of it makes changes less bold. None: as much as it was trained with."""
+    """Most noise through which the guide looks, a standard deviation. None: what it was trained with."""
     cycle_weight: float = 0.0
     """Pull towards changed faces that, changed back, are the source again."""
     return_weight: float = 0.0
@@ -89,16 +85,15 @@ class LossConfig:
     """Pull of changed faces towards the light of their source: the means of blocks of a quarter of the
     picture's height. In collected data classes differ in light too, which is not the expression."""
     feature_weight: float = 0.0
-    """Pull towards reconstructions that look like the source to the image critic: distance of its feature
-    maps."""
+    """Pull towards reconstructions that are like the source in the image critic's feature maps."""
     adversary: Adversary = "wgan-gp"
     """Loss and penalty of the image critic: Wasserstein with a gradient penalty, two-sided or one-sided, or
     the logistic loss of scores or of pairs of them (relativistic), with R1."""
     penalty_weight: float = 10.0
     """Lambda of the gradient penalty of both critics (Gulrajani et al., 2017, use 10); with R1 its gamma."""
     balance: bool = False
-    """Weights that set themselves: each term is rescaled so that its pull has the norm that its weight says,
-    by a smoothed measurement and by 10 at most. Pulls are measured and told in any case."""
+    """Weights that set themselves: each term is rescaled, by 10 at most, so that its smoothed pull has the
+    norm that its weight says. Pulls are measured and told in any case."""
 
 
 @dataclass(frozen=True)
@@ -231,8 +226,8 @@ class AugmentConfig:
     flips: bool = False
     """Mirror half of the pictures, left to right."""
     class_balance: float = 0.0
-    """How evenly classes are drawn, from 0 (as often as the data have them) to 1 (all equally often);
-    between, a class of n samples in proportion to n ** (1 - balance). Unlabelled ones keep their share."""
+    """How evenly classes are drawn, from 0 (as the data have them) to 1 (all equally often): a class of n
+    samples in proportion to n ** (1 - balance). Unlabelled ones keep their share."""
     strength: float = 0.0
     """Chance, from 0 to 1, of each random change (brightness, saturation, contrast, shift, a hole) to what
     the image critic sees, real and synthesised alike. With `adapt_kimg` the strength to begin with."""

@@ -21,15 +21,14 @@ from fes.batch import Batch
 from fes.config import Adversary, Config, LossConfig, Stage
 from fes.dials import Dials
 from fes.draws import Noise
+from fes.guided import Guide, guided_error
 from fes.losses import (
     code_error,
     critic_error,
     expression_error,
-    expression_errors,
     feature_error,
     gradient_norm,
     light_error,
-    limited,
     penalised_at,
     penalty,
     reconstruction_error,
@@ -39,8 +38,6 @@ from fes.losses import (
 from fes.networks import Code, Networks
 from fes.pictures import to_float
 
-Guide = Callable[[Tensor, Tensor], Tensor]
-"""Pictures [batch, channels, height, width] and draws [batch, GUIDE_DRAWS] -> logits [batch, classes]."""
 Measurements = dict[str, Tensor]
 """Scalars on the device, detached."""
 
@@ -230,25 +227,18 @@ class AutoencoderObjective(nn.Module):
         if weights.expression_weight:
             logits = image_critic.head(x_shown).to(dtype)
             terms["expression"] = Term(weights.expression_weight, expression_error(logits, label), x_swap)
-            told["autoencoder/expression_accuracy"] = _accuracy(logits, label)
+            told["autoencoder/expression_accuracy"] = (logits.argmax(1) == label).to(dtype).mean()
         if weights.guide_weight:
-            logits = self._guide(x_shown, noise.guide).to(dtype)
-            errors = expression_errors(logits, label) * self._short_of_real(logits, batch, noise)
-            terms["guide"] = Term(weights.guide_weight, limited(errors, x_swap, weights.guide_limit), x_swap)
-            told["autoencoder/guide_accuracy"] = _accuracy(logits, label)
+            error, accuracy = guided_error(
+                weights,
+                lambda x: self._guide(dials.augmented(x, noise), noise.guide).to(dtype),
+                x_swap,
+                lambda: to_float(batch.partner_image, dtype),
+                label,
+            )
+            terms["guide"] = Term(weights.guide_weight, error, x_swap)
+            told["autoencoder/guide_accuracy"] = accuracy
         return terms, told
-
-    @torch.no_grad()
-    def _short_of_real(self, logits: Tensor, batch: Batch, noise: Noise) -> Tensor:
-        """[batch]: 0 where the guide, by its logits, finds the asked expression clear enough by
-        `loss.guide_margin`, beside the partner's real face in the same noise; else 1."""
-        label, margin = batch.partner_label, self.weights.guide_margin
-        if margin is None:
-            return torch.ones_like(logits[:, 0])
-        x_partner = self._others[-1].augmented(to_float(batch.partner_image, logits.dtype), noise)
-        real = self._guide(x_partner, noise.guide).to(logits.dtype)
-        short = expression_errors(logits, label) > expression_errors(real, label) - margin
-        return short.to(logits.dtype)
 
     def _returned(self, code: Code, x_swap: Tensor, x_real: Tensor, batch: Batch) -> dict[str, Term]:
         """What a changed face should still be: the same person, who changed back is the source."""
@@ -266,11 +256,6 @@ class AutoencoderObjective(nn.Module):
         if weights.consistency_weight:
             terms["consistency"] = Term(weights.consistency_weight, code_error(again.z, code.z), x_swap)
         return terms
-
-
-def _accuracy(logits: Tensor, label: Tensor) -> Tensor:
-    """The share of labels [batch] that logits [batch, classes] tell."""
-    return (logits.argmax(1) == label).to(logits.dtype).mean()
 
 
 class BarePlayer(NamedTuple):

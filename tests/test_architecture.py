@@ -18,7 +18,8 @@ LAYERS = (
     {"hardware", "config", "tree", "files", "pictures", "commandline", "order", "mix", "augment", "shipped"},
     {"validity"},
     {"clock", "blocks", "losses", "dials", "reading", "ahead", "mixture"},
-    {"networks", "balance", "decoded", "stages"},
+    {"residual", "balance", "decoded", "stages", "guided"},
+    {"networks"},
     {"stream", "beginning"},
     {"ema", "objectives", "plan"},
     {"meters", "snapshot", "state", "judge", "arguments"},
@@ -49,7 +50,7 @@ FLOORS = {
     "fes/runtime": (
         {"links", "pulse", "precision", "stopping"},
         {"hub", "player", "attempt", "launcher"},
-        {"heartbeat", "engine"},
+        {"heartbeat", "engine", "replayed"},
         {"processes"},
     ),
     "fes/judge": ({"augmentation", "confusion"}, {"network"}, {"training", "file"}),
