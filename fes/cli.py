@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from fes.bench import Bench
 from fes.commandline import check_words
 from fes.config import StreamConfig
 from fes.errors import InputError, told_in_one_sentence
@@ -128,6 +129,7 @@ Command = (
     | Annotated[Export, tyro.conf.subcommand("export")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Judge, tyro.conf.subcommand("judge")]
+    | Annotated[Bench, tyro.conf.subcommand("bench")]
     | Annotated[Selfcheck, tyro.conf.subcommand("selfcheck")]
 )
 COMMANDS = {
@@ -135,6 +137,7 @@ COMMANDS = {
     "export": Export,
     "evaluate": Evaluate,
     "judge": {"train": JudgeTrain, "test": JudgeTest},
+    "bench": Bench,
     "selfcheck": {"gradients": {}},
 }
 

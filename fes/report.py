@@ -5,7 +5,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -144,6 +144,16 @@ def progress(name: str) -> Iterator[Callable[[int, int], None]]:
                 drawn = time.monotonic()
 
         yield show
+
+
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Prints a table, figures to the right."""
+    table = Table()
+    for column in columns:
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
 
 
 def duration(seconds: float) -> str:

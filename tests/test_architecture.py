@@ -27,7 +27,7 @@ LAYERS = (
     {"evaluation", "synthesis"},
     {"recorder", "cast", "supply"},
     {"train"},
-    {"selfcheck"},
+    {"selfcheck", "bench"},
     {"cli"},
 )
 """The modules and packages of fes from the ground up; each imports from the layers below its own alone."""
@@ -61,6 +61,7 @@ FLOORS = {
         {"evaluator"},
         {"command", "in_loop"},
     ),
+    "fes/bench": ({"peak", "plot"}, {"measure"}, {"command"}),
     "fes/selfcheck": ({"verdict"}, {"comparison"}, {"command"}, {"__main__"}),
 }
 """The modules of a package from the ground up; each imports from those below its own alone."""

@@ -1,0 +1,138 @@
+"""The command line of `fes bench`."""
+
+import json
+import time
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import torch
+import tyro
+
+from fes.bench.measure import measure
+from fes.bench.peak import peak_flops
+from fes.bench.plot import check_plotting, draw_rates
+from fes.config import Config, ModelConfig
+from fes.errors import InputError
+from fes.files import make_folder
+from fes.hardware import Hardware, check_hardware
+from fes.machine import cores
+from fes.report import progress, show_table
+from fes.runtime.precision import DTYPES
+from fes.runtime.processes import Runtime
+from fes.validity import check, check_shape
+
+_COLUMNS = (
+    "px",
+    "images/s",
+    "s/kimg",
+    "step alone, images/s",
+    "a reader, images/s",
+    "peak GiB",
+    "share of peak",
+)
+
+
+_TOLD = ("batch", "critic_steps", "channels", "blocks", "skip", "max_features", "min_features")
+"""Options that the results are told with."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Measure how fast this machine trains: the trainer on drawn faces, its step and a reader alone.
+
+    The precision is ACCELERATE_MIXED_PRECISION's (no, bf16 or fp16), as for train.py."""
+
+    resolutions: tuple[int, ...] = (48, 64, 128)
+    """Heights and widths of the pictures."""
+    channels: int = 1
+    """1 for grey, 3 for RGB."""
+    batch: int = 32
+    """Pictures per batch."""
+    critic_steps: int = 5
+    """Updates of the critics for each update of the autoencoder."""
+    seconds: float = 10.0
+    """For each thing that is measured."""
+    out: Path = Path("bench/results")
+    """Folder for bench.jsonl, to which a line is added for each resolution, and bench.png."""
+    blocks: Literal["strided", "residual"] = ModelConfig.blocks
+    """What the networks are made of, as train.py's --model.blocks."""
+    skip: Literal["none", "features", "residual", "mask"] = ModelConfig.skip
+    """What reaches the generator besides z, as --model.skip."""
+    max_features: int = ModelConfig.max_features
+    """Feature maps at the coarsest resolution."""
+    min_features: int = ModelConfig.min_features
+    """Feature maps are never fewer than this."""
+    hardware: tyro.conf.OmitArgPrefixes[Hardware] = field(default_factory=Hardware)
+
+    def run(self) -> None:
+        configs = [self._config(each) for each in self.resolutions]
+        check_hardware(self.hardware)
+        if not self.seconds > 0:
+            raise InputError(f"--seconds is {self.seconds}: it must be a positive number")
+        check_plotting()
+        make_folder(self.out)
+        with Runtime(self.hardware) as runtime:
+            if runtime.ranks > 1:
+                raise InputError("fes bench measures one process: start it without a launcher")
+            about = _about(runtime, self)
+            peak = peak_flops(runtime.device, DTYPES[runtime.launch.precision])
+            results = []
+            with progress("bench") as tell:
+                for number, config in enumerate(configs, start=1):
+                    found = measure(config, runtime, self.seconds)
+                    share = found["flops_per_second"] / max(peak.values())
+                    peaks = {f"peak_{name}_flops": value for name, value in peak.items()}
+                    results.append(
+                        {**about, "resolution": config.model.resolution, **found, **peaks, "share": share}
+                    )
+                    tell(number, len(configs))
+        self._keep(results)
+
+    def _config(self, resolution: int) -> Config:
+        check_shape(resolution, self.channels)
+        model = ModelConfig(
+            resolution,
+            self.channels,
+            max_features=self.max_features,
+            min_features=self.min_features,
+            blocks=self.blocks,
+            skip=self.skip,
+        )
+        return check(Config("", Path(), batch=self.batch, critic_steps=self.critic_steps, model=model))
+
+    def _keep(self, results: list[dict[str, object]]) -> None:
+        print(f"{results[0]['device']}, torch {results[0]['torch']}, {results[0]['precision']}")
+        show_table(_COLUMNS, [_row(each) for each in results])
+        with (self.out / "bench.jsonl").open("a") as file:
+            file.writelines(json.dumps(each) + "\n" for each in results)
+        draw_rates(self.out / "bench.png", results)
+        print(f"wrote {self.out}/bench.jsonl and bench.png")
+
+
+def _row(found: dict[str, float]) -> tuple[str, ...]:
+    return (
+        f"{found['resolution']}",
+        f"{found['images_per_second']:,.0f}",
+        f"{found['seconds_per_kimg']:.2f}",
+        f"{found['step_images_per_second']:,.0f}",
+        f"{found['loader_images_per_second']:,.0f}",
+        f"{found['peak_gib']:.2f}",
+        f"{found['share']:.1%}",
+    )
+
+
+def _about(runtime: Runtime, asked: Bench) -> dict[str, object]:
+    """What was measured, and on what."""
+    gpu = runtime.device.type == "cuda"
+    return {
+        "time": datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds"),
+        "device": torch.cuda.get_device_name(runtime.device) if gpu else f"{cores()} CPU cores",
+        "threads": torch.get_num_threads(),
+        "torch": version("torch"),
+        "precision": runtime.launch.precision,
+        **{name: getattr(asked, name) for name in _TOLD},
+        "hardware": asdict(asked.hardware),
+    }

@@ -1,0 +1,89 @@
+"""`fes bench` measures the real trainer, counts what it computes, and refuses what it cannot measure."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional
+
+from fes.bench.measure import _Operations
+from fes.bench.peak import peak_flops
+from fes.cli import main
+
+TINY = ["--max-features", "32", "--min-features", "8", "--critic-steps", "1", "--batch", "8"]
+
+
+def run(*words: str) -> None:
+    main(["bench", "--seconds", "0.2", *TINY, *words])
+
+
+def test_products_and_convolutions_are_counted_forward_and_backward() -> None:
+    x, kernel = torch.randn(2, 3, 8, 8), torch.randn(5, 3, 3, 3, requires_grad=True)
+    matrix = torch.randn(4, 6)
+    with _Operations() as counted:
+        convolved = functional.conv2d(x, kernel, padding=1)
+        assert counted.total == 2 * convolved.numel() * 3 * 9
+        convolved.sum().backward()
+        assert counted.total == 2 * 2 * convolved.numel() * 3 * 9  # of the kernel's gradient as much again
+        before = counted.total
+        matrix @ matrix.T
+        assert counted.total - before == 2 * 4 * 4 * 6
+
+
+def test_a_penaltys_double_backward_is_counted_too() -> None:
+    x = torch.randn(2, 3, 8, 8, requires_grad=True)
+    kernel = torch.randn(5, 3, 3, 3, requires_grad=True)
+    with _Operations() as counted:
+        score = functional.leaky_relu(functional.conv2d(x, kernel, padding=1)).sum()
+        (slope,) = torch.autograd.grad(score, x, create_graph=True)
+        once = counted.total
+        slope.square().sum().backward()
+    assert counted.total > once > 0
+
+
+def test_a_peak_is_a_rate_of_this_device() -> None:
+    found = peak_flops(torch.device("cpu"), torch.float32)
+    assert set(found) == {"product", "convolution"}
+    assert all(1e8 < each < 1e14 for each in found.values())
+
+
+@pytest.mark.usefixtures("one_core")
+def test_each_resolution_has_a_line_and_its_figures_fit_together(tmp_path: Path, capsys) -> None:
+    run("--resolutions", "48", "64", "--blocks", "residual", "--skip", "mask", "--out", str(tmp_path))
+    lines = [json.loads(line) for line in (tmp_path / "bench.jsonl").read_text().splitlines()]
+    assert [each["resolution"] for each in lines] == [48, 64]
+    for each in lines:
+        assert each["blocks"] == "residual"
+        assert each["seconds_per_kimg"] * each["images_per_second"] == pytest.approx(1000)
+        assert each["flops_per_second"] == pytest.approx(each["flops_per_image"] * each["images_per_second"])
+        peak = max(each["peak_product_flops"], each["peak_convolution_flops"])
+        assert each["share"] == pytest.approx(each["flops_per_second"] / peak)
+        assert 0 < each["share"] < 1.5
+        assert min(each["loader_images_per_second"], each["step_images_per_second"], each["peak_gib"]) > 0
+    assert lines[1]["flops_per_image"] > 1.5 * lines[0]["flops_per_image"]
+    with Image.open(tmp_path / "bench.png") as picture:
+        assert picture.width > 500
+    assert "images/s" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--resolutions", "50"], "resolution is 50: it must be 48 or 64 times a power of two"),
+        (["--channels", "2"], "channels is 2: it must be 1 (grey) or 3 (RGB)"),
+        (["--max-features", "4"], "--model.max-features is 4"),
+        (["--micro-batch", "0"], "--micro-batch is 0"),
+        (["--seconds", "-1"], "--seconds is -1.0: it must be a positive number"),
+        (["--secons", "1"], "there is no flag --secons; did you mean '--seconds'?"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_in_one_sentence(
+    words: list[str], told: str, tmp_path: Path, capsys
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run("--out", str(tmp_path), *words)
+    assert ended.value.code == 2
+    assert told in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
