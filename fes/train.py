@@ -19,6 +19,8 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+import torch
+
 from fes.arguments import Asked, parse, resolve
 from fes.beginning import take_networks
 from fes.cast import build
@@ -28,6 +30,8 @@ from fes.errors import InputError, told_in_one_sentence
 from fes.evaluation.in_loop import evaluation_for
 from fes.files import hold_folder, make_folder
 from fes.guide import guide_for
+from fes.hardware import pieces
+from fes.memory import GIB, describe_memory
 from fes.mixture import Mixture
 from fes.networks import Networks
 from fes.plan import describe
@@ -43,8 +47,19 @@ def show(config: Config, mixture: Mixture, runtime: Runtime) -> int:
     """Prints what would be trained; returns the process's exit code."""
     plan = describe(config, mixture, runtime.ranks)
     if runtime.is_main:
-        print(f"{plan}\n{runtime.describe(config.batch)}")
+        print(f"{plan}\n{runtime.describe(config.batch)}\n{_memory(config, runtime)}")
     return 0
+
+
+def _memory(config: Config, runtime: Runtime) -> str:
+    """What a process would take, and what fits into its GPU, or into a small one where there is none."""
+    limit, of = 7.5 * GIB, "a GPU of 8 GB"
+    if runtime.device.type == "cuda":
+        about = torch.cuda.get_device_properties(runtime.device)
+        limit, of = about.total_memory - GIB / 2, about.name
+    share = config.batch // runtime.ranks
+    pictures = share // pieces(share, runtime.hardware.micro_batch)
+    return describe_memory(config, pictures, runtime.launch.precision, limit, of)
 
 
 def train(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..., int] = fit) -> int:

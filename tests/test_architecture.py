@@ -25,7 +25,7 @@ LAYERS = (
     {"meters", "snapshot", "state", "judge", "arguments"},
     {"trainer", "runtime", "report", "synthesizer", "watch", "guide"},
     {"evaluation", "synthesis"},
-    {"recorder", "cast", "supply"},
+    {"recorder", "cast", "supply", "memory"},
     {"train"},
     {"selfcheck", "bench"},
     {"cli"},

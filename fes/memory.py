@@ -1,0 +1,128 @@
+"""What memory a step will take, found by taking it with tensors that have shapes and no contents.
+
+Every tensor that the step makes is counted from when it is made until nothing holds it: weights, Adam's
+state, activations, and the graph of the penalty. What libraries take for themselves is not: the context of a
+GPU (about 0.5 GiB) and the workspaces of convolutions.
+"""
+
+import weakref
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from fes.batch import Batch
+from fes.blocks import coarsest, resolved
+from fes.config import Config
+from fes.draws import noise
+from fes.guide import Guide
+from fes.hardware import Precision
+from fes.judge import new_judge
+from fes.networks import Networks
+from fes.objectives import bare_players
+from fes.runtime.player import Player
+
+GIB = 2**30
+_ADAMS = 2
+"""Numbers that Adam keeps for each weight."""
+_PROBES = 4, 8
+"""Pictures at once that a larger number is extrapolated from."""
+
+
+class Memory(NamedTuple):
+    """Bytes that the tensors of one process take."""
+
+    kept: int
+    """From step to step: weights, their average, Adam's state, the guide."""
+    peak: int
+    """At the most in a step, `kept` included."""
+
+
+class Live(TorchDispatchMode):
+    """Counts the bytes of the tensors that are made inside and still held: `now`, and the most, `peak`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._held: set[int] = set()
+
+    def __torch_dispatch__(
+        self, call: Any, kinds: Any, positional: tuple = (), named: dict | None = None
+    ) -> Any:
+        made = call(*positional, **(named or {}))
+        for each in tree_leaves(made):
+            if isinstance(each, Tensor):
+                self._note(each.untyped_storage())
+        return made
+
+    def _note(self, storage: torch.UntypedStorage) -> None:
+        place, size = storage._cdata, storage.nbytes()
+        if place in self._held:  # another view of what is there already
+            return
+        self._held.add(place)
+        self.now += size
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._forget, place, size)
+
+    def _forget(self, place: int, size: int) -> None:
+        self._held.discard(place)
+        self.now -= size
+
+
+def memory_of(config: Config, pictures: int, precision: Precision = "no") -> Memory:
+    """What a process takes that works on so many pictures at once, by a step of each player.
+
+    Args:
+        config: with the resolution and the channels of the pictures.
+        precision: "no", or a half precision, of which the bytes are the same.
+    """
+    guide = _guide(config)
+    with FakeTensorMode(allow_non_fake_inputs=True), Live() as live:
+        return measured(live, config, pictures, "no" if precision == "no" else "bf16", guide)
+
+
+def _guide(config: Config) -> Guide | None:
+    """One of the usual kind, where the run has any."""
+    if not config.loss.guide_weight:
+        return None
+    resolution, channels = resolved(config.model)
+    return Guide(new_judge("residual", coarsest(resolution) * 16, channels, seed=0), noise=0.5)
+
+
+def measured(live: Live, config: Config, pictures: int, precision: Precision, guide: Guide | None) -> Memory:
+    """As `memory_of`, with tensors of whatever kind are made here; the guide was made before."""
+    resolution, channels = resolved(config.model)
+    networks = Networks(config.model, config.seed)
+    averaged = [*networks.encoder.parameters(), *networks.generator.parameters()]
+    guides = [*guide.judge.state_dict().values(), guide.grains] if guide else []
+    live.now += sum(each.nbytes for each in (*averaged, *guides))
+    players, adams = [], 0
+    for objective, adam in bare_players(config, networks, guide=guide).values():
+        learning = adam.param_groups[0]["params"]
+        adams += sum(_ADAMS * each.nbytes for each in learning)
+        # What the weights become does not matter; Adam's own state is counted, and was there before the step.
+        players.append(Player(objective, torch.optim.SGD(learning, lr=0.0), precision=precision))
+    image = torch.zeros(pictures, channels, resolution, resolution, dtype=torch.uint8)
+    label = torch.zeros(pictures, dtype=torch.int64)
+    work = Batch(image, label, image.clone(), label.clone()), noise(0, 0, pictures, config.model.latent_dim)
+    live.now += adams
+    kept = live.peak = live.now
+    for player in players:
+        player.step(*work)
+    return Memory(kept, live.peak)
+
+
+def describe_memory(config: Config, pictures: int, precision: Precision, limit: float, of: str) -> str:
+    """One line for people: what a process takes, and what fits into `limit` bytes, those `of` a GPU."""
+    few, more = (memory_of(config, count, precision) for count in _PROBES)
+    each = (more.peak - few.peak) / (_PROBES[1] - _PROBES[0])  # what a picture takes is constant
+    peak = few.peak + each * (pictures - _PROBES[0])
+    most = max(0, int(_PROBES[0] + (limit - few.peak) / each))
+    return (
+        f"tensors of a process: about {peak / GIB:.2f} GiB with {pictures} pictures at once, "
+        f"{few.kept / GIB:.2f} of it for weights and optimisers; {of} has room for about {most:,} "
+        "(--micro-batch)"
+    )
