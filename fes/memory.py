@@ -115,10 +115,21 @@ def measured(live: Live, config: Config, pictures: int, precision: Precision, gu
     return Memory(kept, live.peak)
 
 
+def _line(config: Config, precision: Precision) -> tuple[Memory, float]:
+    """What few pictures take, and what each one more does: that is constant."""
+    few, more = (memory_of(config, count, precision) for count in _PROBES)
+    return few, (more.peak - few.peak) / (_PROBES[1] - _PROBES[0])
+
+
+def room_for(config: Config, limit: float, precision: Precision = "no") -> int:
+    """How many pictures at once a process can work on in so many bytes."""
+    few, each = _line(config, precision)
+    return max(0, int(_PROBES[0] + (limit - few.peak) / each))
+
+
 def describe_memory(config: Config, pictures: int, precision: Precision, limit: float, of: str) -> str:
     """One line for people: what a process takes, and what fits into `limit` bytes, those `of` a GPU."""
-    few, more = (memory_of(config, count, precision) for count in _PROBES)
-    each = (more.peak - few.peak) / (_PROBES[1] - _PROBES[0])  # what a picture takes is constant
+    few, each = _line(config, precision)
     peak = few.peak + each * (pictures - _PROBES[0])
     most = max(0, int(_PROBES[0] + (limit - few.peak) / each))
     return (
