@@ -49,11 +49,8 @@ def row(options: Options, resolution: int, blocks: Literal["strided", "residual"
 def main() -> None:
     """The command line."""
     options = tyro.cli(Options)
-    print(
-        f"| px | blocks | million parameters | kept, GiB | at {options.batch} pictures, GiB | pictures ",
-        end="",
-    )
-    print(f"in {options.gib:g} GiB |\n|{'---|' * 6}")
+    columns = ("px", "blocks", "million parameters", "kept, GiB", f"{options.batch} pictures, GiB")
+    print(f"| {' | '.join(columns)} | pictures in {options.gib:g} GiB |\n|{'---|' * 6}", flush=True)
     for blocks in options.blocks:
         for resolution in options.resolutions:
             print(row(options, resolution, blocks), flush=True)
