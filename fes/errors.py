@@ -22,6 +22,19 @@ class DamagedSample(InputError):
     """
 
 
+class NoRoom(InputError):
+    """A GPU has no room for so many pictures at once."""
+
+    def __init__(self, pictures: int) -> None:
+        self.pictures = pictures
+        remedy = f"take --micro-batch {pictures // 2}, and the same command goes on"
+        if pictures == 1:
+            remedy = "take smaller networks (--model.max-features)"
+        super().__init__(
+            f"the GPU has no room for {pictures} picture{'s' * (pictures > 1)} at once: {remedy}"
+        )
+
+
 def nearest(name: str, choices: Iterable[str]) -> str:
     """A hint for a misspelt name: `"; did you mean 'x'?"`, or the choices where none is near."""
     choices = list(choices)

@@ -26,12 +26,12 @@ from fes.beginning import take_networks
 from fes.cast import build
 from fes.clock import Clock
 from fes.config import Config
-from fes.errors import InputError, told_in_one_sentence
+from fes.errors import InputError, NoRoom, told_in_one_sentence
 from fes.evaluation.in_loop import evaluation_for
 from fes.files import hold_folder, make_folder
 from fes.guide import guide_for
 from fes.hardware import pieces
-from fes.memory import GIB, describe_memory
+from fes.memory import GIB, describe_memory, room_for
 from fes.mixture import Mixture
 from fes.networks import Networks
 from fes.plan import describe
@@ -53,13 +53,31 @@ def show(config: Config, mixture: Mixture, runtime: Runtime) -> int:
 
 def _memory(config: Config, runtime: Runtime) -> str:
     """What a process would take, and what fits into its GPU, or into a small one where there is none."""
-    limit, of = 7.5 * GIB, "a GPU of 8 GB"
-    if runtime.device.type == "cuda":
-        about = torch.cuda.get_device_properties(runtime.device)
-        limit, of = about.total_memory - GIB / 2, about.name
     share = config.batch // runtime.ranks
     pictures = share // pieces(share, runtime.hardware.micro_batch)
-    return describe_memory(config, pictures, runtime.launch.precision, limit, of)
+    return describe_memory(config, pictures, runtime.launch.precision, *_room(runtime))
+
+
+def _room(runtime: Runtime) -> tuple[float, str]:
+    """Bytes for tensors, and of which GPU: a small one where there is none."""
+    if runtime.device.type != "cuda":
+        return 7.5 * GIB, "a GPU of 8 GB"
+    about = torch.cuda.get_device_properties(runtime.device)
+    return about.total_memory - GIB / 2, about.name
+
+
+def _with_estimate(error: NoRoom, config: Config, runtime: Runtime) -> InputError:
+    """The error, with the most pictures at once that should fit."""
+    limit, of = _room(runtime)
+    share = config.batch // runtime.ranks
+    most = min(room_for(config, limit, runtime.launch.precision), error.pictures - 1)
+    fitting = [count for count in range(1, most + 1) if share % count == 0]
+    if not fitting:
+        return error
+    return InputError(
+        f"{of} has no room for {error.pictures} pictures at once: by estimate it has for {fitting[-1]}, so "
+        f"take --micro-batch {fitting[-1]}, and the same command goes on; where others use it too, take less"
+    )
 
 
 def train(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..., int] = fit) -> int:
@@ -102,18 +120,21 @@ def train(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..., 
                 f"warning: the guide {config.start.guide} sees faces without noise, so that what nobody sees "
                 "pleases it: make it by 'fes judge train --noise 0.5', and leave out --loss.guide-noise 0"
             )
-        end = loop(
-            config,
-            cast,
-            cast.dials,
-            ema,
-            batches,
-            noise_for(config, runtime),
-            hooks=recorder,
-            mean_over_ranks=runtime.mean,
-            start=start,
-            held_out=held_out,
-        )
+        try:
+            end = loop(
+                config,
+                cast,
+                cast.dials,
+                ema,
+                batches,
+                noise_for(config, runtime),
+                hooks=recorder,
+                mean_over_ranks=runtime.mean,
+                start=start,
+                held_out=held_out,
+            )
+        except NoRoom as error:
+            raise _with_estimate(error, config, runtime) from None
         recorder.say(_farewell(config, clock, end))
     return 0 if clock.finished(end) else runtime.exit_code
 

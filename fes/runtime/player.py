@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from fes.batch import Batch
 from fes.draws import Noise
-from fes.errors import InputError
+from fes.errors import NoRoom
 from fes.hardware import Precision, pieces
 from fes.objectives import Measurements
 from fes.runtime.precision import DTYPES, FIRST_SCALE
@@ -107,7 +107,7 @@ def in_pieces(
     share of a batch; returns the mean of the measurements.
 
     Raises:
-        InputError: the GPU has no room for a piece.
+        NoRoom: the GPU has none for a piece.
     """
     count = pieces(len(batch.label), micro_batch)
     try:
@@ -116,19 +116,10 @@ def in_pieces(
             for number, (part, part_noise) in enumerate(_split(batch, noise, count), start=1)
         ]
     except torch.OutOfMemoryError:
-        raise InputError(_too_many(len(batch.label) // count)) from None
+        raise NoRoom(len(batch.label) // count) from None
     if count == 1:
         return found[0]
     return {name: sum(each[name] for each in found) / count for name in found[0]}
-
-
-def _too_many(piece: int) -> str:
-    if piece == 1:
-        return "the GPU has no room for a single picture: take smaller networks (--model.max-features)"
-    return (
-        f"the GPU has no room for {piece} pictures at once: take --micro-batch {piece // 2}, and the same "
-        "command goes on"
-    )
 
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:

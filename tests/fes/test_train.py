@@ -19,6 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from fes.config import ClockConfig, Config, StreamConfig
 from fes.networks import Networks
+from fes.objectives import CriticObjective
 from fes.snapshot import load_snapshot
 from fes.state import list_states
 from fes.train import main
@@ -97,6 +98,28 @@ def test_a_value_out_of_range_is_told_by_its_flag(drawn_folder, tmp_path, capsys
         main(["--data", str(drawn_folder), "--run", str(tmp_path / "run"), "--loss.penalty-weight", "-1"])
     assert ended.value.code == 2
     assert "--loss.penalty-weight is -1" in sentence(capsys)
+
+
+def test_memory_that_runs_out_is_told_with_what_would_fit_until_it_does(tiny_config, monkeypatch, capsys):
+    forward, room = CriticObjective.forward, 2
+
+    def scarce(objective, batch, noise):
+        if type(batch.image) is torch.Tensor and len(batch.label) > room:  # what an estimate takes has none
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(objective, batch, noise)
+
+    monkeypatch.setattr(CriticObjective, "forward", scarce)
+    asked = []
+    for at_once, less in ((8, 4), (4, 2)):
+        assert run(tiny_config, *asked) == 2
+        assert f"no room for {at_once} pictures at once: by estimate it has for {less}" in sentence(capsys)
+        asked = ["--micro-batch", str(less)]
+    assert run(tiny_config, *asked) == 0
+    room = 0
+    capsys.readouterr()
+    again = dataclasses.replace(tiny_config, run=tiny_config.run.with_name("again"))
+    assert run(again, "--micro-batch", "1") == 2
+    assert "no room for 1 picture at once: take smaller networks" in sentence(capsys)
 
 
 def test_missing_data_are_told_in_one_sentence(tmp_path, capsys):
