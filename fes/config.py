@@ -45,11 +45,10 @@ class ModelConfig:
 class LossConfig:
     """Weights of the terms, in one unit: the norm of a term's gradient per sample.
 
-    A critic that obeys its penalty pulls at each synthesised picture with a gradient of norm about 1,
-    at any resolution. The reconstruction error is scaled to pull with a norm of exactly 1 as well
-    (the mean absolute error of a picture of n values pulls with 1/sqrt(n) only, so that the weight 10
-    that is usual for it means 0.2 at 48 px and 0.04 at 256). Weights compare the terms directly, and
-    a set of weights found at 48 px holds at 256.
+    A critic that obeys its penalty pulls at each synthesised picture with a gradient of norm about 1, at any
+    resolution, and the reconstruction error is scaled to pull with exactly 1 (a mean absolute error of n
+    values pulls with 1/sqrt(n): its usual weight 10 means 0.2 at 48 px and 0.04 at 256). Weights compare
+    the terms directly, and a set of weights found at 48 px holds at 256.
     """
 
     reconstruction_weight: float = 2.0
@@ -57,8 +56,8 @@ class LossConfig:
     image_weight: float = 1.0
     """Pull towards pictures that the image critic takes for real ones of the asked class."""
     latent_weight: float = 0.2
-    """Pull of the codes towards the prior. It acts on z, where the other terms arrive with norms of a
-    few hundredths: a weight of 1 drowns them, and with 0.05 the codes stay far from the prior for long."""
+    """Pull of the codes towards the prior. It acts on z, where the other terms arrive with norms of a few
+    hundredths: 1 drowns them, 0.05 leaves the codes far from the prior for long."""
     expression_weight: float = 0.0
     """Pull towards pictures whose expression the image critic's head reads as asked (AC-GAN). The head learns
     to read on real pictures; at 0 there is none."""
@@ -67,9 +66,10 @@ class LossConfig:
     guide_margin: float | None = None
     """Pull a changed face only until the guide finds what is asked in it more clearly than in the partner, a
     real face of that class, by so many nats of cross entropy. None: always, until faces are caricatures."""
+    guide_clear: float | None = None
+    """With a margin, pull until the guide's error is below this as well, in nats."""
     guide_limit: float | None = None
-    """Most that the guide pulls at any one face, before its weight, where a critic pulls with about 1. None:
-    no limit; where what is asked is far from what a face shows, the face is then given up for it."""
+    """Most that the guide pulls at any one face, before its weight, where a critic pulls with about 1."""
     guide_noise: float | None = None
     """Most noise through which the guide looks, a standard deviation. None: what it was trained with."""
     cycle_weight: float = 0.0
@@ -82,8 +82,8 @@ class LossConfig:
     consistency_weight: float = 0.0
     """Pull towards changed faces with the code of their source."""
     light_weight: float = 0.0
-    """Pull of changed faces towards the light of their source: the means of blocks of a quarter of the
-    picture's height. In collected data classes differ in light too, which is not the expression."""
+    """Pull of changed faces towards the light of their source, the means of 4x4 blocks: classes of collected
+    pictures differ in light too."""
     feature_weight: float = 0.0
     """Pull towards reconstructions that are like the source in the image critic's feature maps."""
     adversary: Adversary = "wgan-gp"

@@ -32,6 +32,8 @@ def guided_error(
     if weights.guide_margin is not None:
         with torch.no_grad():
             wanted = expression_errors(read(x_partner()), label) - weights.guide_margin
+            if weights.guide_clear is not None:
+                wanted = wanted.clamp_max(weights.guide_clear)
         errors = errors * (errors.detach() > wanted)
     accuracy = (logits.argmax(1) == label).to(logits.dtype).mean()
     return limited(errors, x_swap, weights.guide_limit), accuracy

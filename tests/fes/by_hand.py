@@ -210,8 +210,12 @@ class ByHand:
         """0 where the guide finds the asked class more clearly than it has to, beside the partner's face."""
         drawn, margin = self.surprise(self.guided(x, i), asked), self.weights.guide_margin
         x_partner = self.shown(real(self.batch.partner_image[i : i + 1]), i)
-        enough = margin is not None and drawn <= self.surprise(self.guided(x_partner, i), asked) - margin
-        return 0 * drawn if enough else drawn
+        if margin is None:
+            return drawn
+        wanted = self.surprise(self.guided(x_partner, i), asked) - margin
+        if self.weights.guide_clear is not None:
+            wanted = min(wanted, self.weights.guide_clear)
+        return drawn if drawn > wanted else 0 * drawn
 
     def _limited(self, error: Tensor, x: Tensor) -> Tensor:
         """An error that pulls no more than the guide may."""

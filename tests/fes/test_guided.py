@@ -51,6 +51,18 @@ def test_a_face_that_is_as_clear_as_its_partner_is_left_alone_and_a_margin_asks_
     assert at(1.0) == [True, True, True, False]
 
 
+def test_a_face_whose_partner_is_unclear_is_pulled_until_it_is_clear_itself():
+    drawn, partners = faces(-1.0, 0.0, 2.0, 0.0), faces(1.0, -3.0, -3.0, 0.0)
+
+    def at(clear: float | None) -> list[bool]:
+        weights = LossConfig(guide_margin=0.0, guide_clear=clear)
+        return [pull > 0 for pull in pulled(weights, drawn, lambda: partners)]
+
+    assert at(None) == [True, False, False, False]
+    assert at(0.4) == [True, True, False, False]  # -log sigmoid: 0.693 and 0.127
+    assert at(0.1) == [True, True, True, False]
+
+
 def test_a_limit_shortens_only_what_exceeds_it():
     found = pulled(LossConfig(guide_limit=0.4), faces(-5.0, 0.0, 2.0, 0.0), refuse)
     torch.testing.assert_close(found, [0.4, 0.4, 1 - torch.tensor(2.0).sigmoid().item(), 0.0])

@@ -96,6 +96,10 @@ RECIPES = [
     *[(dataclasses.replace(WEIGHTS, adversary=each), "joint", "none", 0.0) for each in ADVERSARIES],
     *[(dataclasses.replace(WEIGHTS, **{f"{each}_weight": 0.9}), "joint", "none", 0.0) for each in OPTIONAL],
     *[(dataclasses.replace(ALL, guide_margin=each), "joint", "none", 0.7) for each in (0.2, 0.4)],
+    *[
+        (dataclasses.replace(ALL, guide_margin=0.0, guide_clear=each), "joint", "none", 0.7)
+        for each in (2.1, 0.1)
+    ],
     *[(dataclasses.replace(ALL, guide_limit=each), "joint", "mask", 0.7) for each in (0.25, 1e3)],
     *[(ALL, "joint", skip, 0.0) for skip in SKIPS],
     *[(ALL, stage, "features", 0.0) for stage in STAGES[:2]],
