@@ -1,8 +1,7 @@
 """Everything that decides what a run learns: frozen dataclasses, and the only place with defaults.
 
-The same fields make the flags (`--model.latent-dim 64`), the yaml (`model: {latent_dim: 64}`), and
-the metadata of the weights. What the hardware decides (processes, precision, backend) is not here:
-it belongs to the launcher and its profile.
+The same fields make the flags (`--model.latent-dim 64`), the yaml (`model: {latent_dim: 64}`), and the
+metadata of the weights. What the hardware decides (processes, precision, backend) is the launcher's.
 """
 
 from dataclasses import dataclass, field
@@ -114,8 +113,7 @@ class OptimiserConfig:
 
 @dataclass(frozen=True)
 class AutoencoderStage:
-    """The first stage: encoder and generator alone, against the latent critic. Rates and weights that are
-    None are the run's own."""
+    """The first stage: encoder and generator alone, against the latent critic. None: as in the run."""
 
     kimg: float = 0.0
     """Length of the stage; 0: there is none."""
@@ -160,6 +158,8 @@ class OpeningStage:
     """In place of the loss's. None: the loss's."""
     consistency_weight: float | None = 0.0
     """In place of the loss's. None: the loss's."""
+    light_weight: float | None = 0.0
+    """In place of the loss's. None: the loss's."""
     guide_weight: float | None = None
     """In place of the loss's."""
     critic_rate: float | None = None
@@ -170,8 +170,8 @@ class OpeningStage:
 
 @dataclass(frozen=True)
 class StagesConfig:
-    """Training each part on its own before all of them together, which is the rest of the run. Every stage
-    begins with the weights of the one before and with optimisers that know nothing."""
+    """Training parts before all of them together. Each begins with the weights of the one before and with
+    optimisers that know nothing."""
 
     autoencoder: AutoencoderStage = field(default_factory=AutoencoderStage)
     gan: GanStage = field(default_factory=GanStage)
@@ -192,8 +192,8 @@ class StartConfig:
     image_critic: Path | None = None
     """A file with an image critic, or a run, whose newest state has one. None: random weights."""
     guide: Path | None = None
-    """A classifier of real faces that is not trained any further and pulls as `loss.guide_weight` says: made
-    by 'fes judge train --noise 0.5', with another seed than the judge. None: there is none."""
+    """A classifier of real faces that pulls as `loss.guide_weight` says and is not trained: made by
+    'fes judge train --noise 0.5', with another seed than the judge. None: there is none."""
 
 
 @dataclass(frozen=True)

@@ -48,16 +48,19 @@ def test_stages_follow_one_another_at_turns_of_the_critics(config):
 def test_the_opening_comes_last_and_lets_go_of_what_a_copy_pleases(config):
     opening = OpeningStage(CYCLE_KIMG, guide_weight=3.0, critic_rate=2e-3)
     config = dataclasses.replace(config, stages=dataclasses.replace(config.stages, opening=opening))
-    loss = dataclasses.replace(config.loss, return_weight=0.5, consistency_weight=0.25, guide_weight=1.0)
+    loss = dataclasses.replace(config.loss, return_weight=0.5, consistency_weight=0.25)
+    loss = dataclasses.replace(loss, light_weight=0.75, guide_weight=1.0)
     config = dataclasses.replace(config, loss=loss)
     stages = [stage_at(config, step) for step in range(18)]
     assert stages == 6 * ["autoencoder"] + 6 * ["gan"] + 3 * ["opening"] + 3 * ["joint"]
-    assert min(loss.cycle_weight, loss.return_weight, loss.consistency_weight) > 0
-    letting_go = {"cycle_weight": 0.0, "return_weight": 0.0, "consistency_weight": 0.0}
+    assert min(loss.cycle_weight, loss.return_weight, loss.consistency_weight, loss.light_weight) > 0
+    letting_go = dict.fromkeys(("cycle_weight", "return_weight", "consistency_weight", "light_weight"), 0.0)
     expected = dataclasses.replace(loss, **letting_go, guide_weight=3.0)
     assert staged(config, "opening").loss == expected
     assert staged(config, "opening").optimiser == OptimiserConfig(critic_rate=2e-3)
-    kept = OpeningStage(CYCLE_KIMG, cycle_weight=None, return_weight=None, consistency_weight=0.125)
+    kept = OpeningStage(
+        CYCLE_KIMG, cycle_weight=None, return_weight=None, consistency_weight=0.125, light_weight=None
+    )
     stages = dataclasses.replace(config.stages, opening=kept)
     expected = dataclasses.replace(loss, consistency_weight=0.125)
     assert staged(dataclasses.replace(config, stages=stages), "opening").loss == expected
