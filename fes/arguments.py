@@ -13,6 +13,7 @@ from fes.commandline import check_words
 from fes.config import Config
 from fes.errors import InputError
 from fes.hardware import Hardware, check_hardware
+from fes.levels import chain, has_levels, split
 from fes.mixture import Mixture, read_places
 from fes.tree import from_tree, read_yaml
 from fes.validity import changes_told, check, check_changes
@@ -64,7 +65,12 @@ class Asked:
 
 
 def parse(arguments: Sequence[str]) -> Asked:
-    """What a command line asks for, checked.
+    """What `parse_levels` finds, or the last of it."""
+    return parse_levels(arguments)[-1]
+
+
+def parse_levels(arguments: Sequence[str]) -> list[Asked]:
+    """What a command line asks for, checked: a run, or one for each level of its file (`fes.levels`).
 
     Raises:
         InputError: an unknown flag, or a yaml file or a value that cannot be used.
@@ -76,8 +82,17 @@ def parse(arguments: Sequence[str]) -> Asked:
     early.add_argument("--config", type=Path)
     early.add_argument("--data")
     known = early.parse_known_args(arguments)[0]
+    tree = read_yaml(known.config) if known.config else {}
+    if not has_levels(tree):
+        return [_parse(arguments, known, tree)]
+    asked = [_parse(arguments, known, level) for level in split(tree, str(known.config))]
+    chained = chain([each.config for each in asked], str(known.config))
+    return [dataclasses.replace(each, config=config) for each, config in zip(asked, chained, strict=True)]
+
+
+def _parse(arguments: Sequence[str], known: argparse.Namespace, tree: object) -> Asked:
     file = known.config
-    settings = from_tree(Config, read_yaml(file) if file else {}, str(file), missing=tyro.MISSING)
+    settings = from_tree(Config, tree, str(file), missing=tyro.MISSING)
     default = Arguments(**vars(settings), config=file)
     parsed = tyro.cli(Arguments, args=arguments, default=default, prog="train.py")
     if known.data is None:

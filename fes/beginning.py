@@ -43,15 +43,19 @@ def _file(path: Path, name: str) -> Path:
     return found[-1]
 
 
-def _tensors(file: Path, name: str) -> dict[str, Tensor]:
-    """The network's tensors in a file of several networks, by the names that it has for them."""
-    prefix = f"{name}."
+def tensors_of(file: Path, flag: str) -> dict[str, Tensor]:
+    """All tensors of a safetensors file; raises `InputError`, which the flag begins, where it is none."""
     try:
         with safe_open(file, "pt") as opened:
-            names = [each for each in opened.keys() if each.startswith(prefix)]  # noqa: SIM118 (not a dict)
-            found = {each.removeprefix(prefix): opened.get_tensor(each).float() for each in names}
+            return {each: opened.get_tensor(each).float() for each in opened.keys()}  # noqa: SIM118 (no dict)
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{_flag(name)}: {file} is not a safetensors file, or is damaged: {error}") from None
+        raise InputError(f"{flag}: {file} is not a safetensors file, or is damaged: {error}") from None
+
+
+def _tensors(file: Path, name: str) -> dict[str, Tensor]:
+    """The network's tensors in a file of several networks, by the names that it has for them."""
+    prefix, found = f"{name}.", tensors_of(file, _flag(name))
+    found = {each.removeprefix(prefix): tensor for each, tensor in found.items() if each.startswith(prefix)}
     if not found:
         raise InputError(f"{_flag(name)}: {file} holds no {name.replace('_', ' ')}")
     return found

@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fes.config import ModelConfig
+from fes.edges import SLOPE, Edges
 from fes.expressions import EXPRESSIONS
 
-SLOPE = 0.2
-"""Of leaky units."""
 _NORM_FEATURES = 8
 """Feature maps that are normalised together."""
 
@@ -112,8 +111,8 @@ class Downsampler(nn.Module):
     def __init__(self, model: ModelConfig, norm: Callable[[int], nn.Module]) -> None:
         """`norm` makes what stands between a block's convolution and its unit, for so many features."""
         super().__init__()
-        resolution, channels = resolved(model)
-        self.from_image = _downsample(channels, features_at(resolution // 2, model))
+        resolution, _ = resolved(model)
+        self.from_image, self.edges = self.new_edge(model), Edges(per_pixel=2)
         self.blocks = nn.ModuleDict()
         for at in reversed(block_resolutions(resolution)):
             read, write = features_at(at, model), features_at(at // 2, model)
@@ -122,12 +121,19 @@ class Downsampler(nn.Module):
             )
         self.size = features_at(coarsest(resolution), model) * coarsest(resolution) ** 2
 
+    @staticmethod
+    def new_edge(model: ModelConfig) -> nn.Conv2d:
+        """A layer that reads pictures of the model's resolution."""
+        resolution, channels = resolved(model)
+        return _downsample(channels, features_at(resolution // 2, model))
+
     def forward(self, x: Tensor) -> list[Tensor]:
         """[batch, channels, resolution, resolution] -> maps, fine to coarse; the last holds `size` values."""
-        maps = [functional.leaky_relu(self.from_image(x), SLOPE)]
-        for block in self.blocks.values():
-            maps.append(block(maps[-1]))
-        return maps
+        h, maps = functional.leaky_relu(self.from_image(x), SLOPE), []
+        for name, block in self.blocks.items():
+            maps.append(self.edges.entering(name, h, x))
+            h = block(maps[-1])
+        return [*maps, h]
 
 
 class GeneratorBlock(nn.Module):

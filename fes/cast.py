@@ -4,6 +4,7 @@ import torch
 
 from fes.config import Config, Stage
 from fes.dials import Dials
+from fes.edges import edges_of, fade
 from fes.ema import Ema
 from fes.guide import Guide
 from fes.networks import Networks
@@ -11,35 +12,56 @@ from fes.objectives import bare_players
 from fes.runtime.engine import Engine
 from fes.runtime.player import Player
 from fes.runtime.processes import Runtime
-from fes.stages import stage_at, staged
+from fes.stages import share_of_new_blocks, stage_at, staged
 from fes.state import Keeper, Parts
 
 
 class Cast:
-    """The players of a run: step -> those of its stage, which are made when the stage begins."""
+    """The players of a run: step -> those of its stage. They are made when it begins, and anew where new
+    blocks have faded in: what is not needed any more is not trained."""
 
     def __init__(
-        self, config: Config, networks: Networks, dials: Dials, runtime: Runtime, guide: Guide | None = None
+        self,
+        config: Config,
+        networks: Networks,
+        dials: Dials,
+        runtime: Runtime,
+        guide: Guide | None = None,
+        ema: Ema | None = None,
     ) -> None:
+        """`ema` has to fade with the networks, where they grow."""
         self.config, self.networks, self.dials, self.runtime = config, networks, dials, runtime
-        self.guide = guide
+        self.guide, self._ema = guide, ema
         self.keepers: dict[str, Keeper] = {"dials": dials} | ({"guide": guide} if guide else {})
         """What a state keeps besides weights: dials, guide, and the players of the stage asked for last."""
         self._players: dict[str, Player | Engine] = {}
-        self._stage: Stage | None = None
+        self._phase: tuple[Stage, bool] | None = None
+        self._grows = any(edges_of(networks))
 
     def __call__(self, step: int) -> dict[str, Keeper]:
-        stage = stage_at(self.config, step)
-        if stage != self._stage:
-            self._stage, config = stage, staged(self.config, stage)
-            for old in self._players.values():
-                old.close()
-            bare = bare_players(config, self.networks, self.dials, stage, self.guide)
-            clip = config.optimiser.max_gradient_norm
-            steady = not self.dials.move
-            self._players = {name: self.runtime.player(*each, clip, steady) for name, each in bare.items()}
-            self.keepers |= self._players
+        if self._grows:
+            self._fade(share_of_new_blocks(self.config, step))
+        phase = stage_at(self.config, step), self._grows
+        if phase != self._phase:
+            self._phase = phase
+            self._make_players(phase[0])
         return self.keepers
+
+    def _make_players(self, stage: Stage) -> None:
+        config = staged(self.config, stage)
+        for old in self._players.values():
+            old.close()
+        bare = bare_players(config, self.networks, self.dials, stage, self.guide)
+        clip = config.optimiser.max_gradient_norm
+        steady = not self.dials.move and not self._grows
+        self._players = {name: self.runtime.player(*each, clip, steady) for name, each in bare.items()}
+        self.keepers |= self._players
+
+    def _fade(self, share: float) -> None:
+        fade(self.networks, share)
+        if self._ema:
+            self._ema.fade(share)
+        self._grows = share < 1
 
 
 def build(
@@ -49,5 +71,6 @@ def build(
     if runtime.hardware.channels_last:
         networks.to(memory_format=torch.channels_last)
     ema = Ema(networks, config.ema_halflife_kimg)
-    cast = Cast(config, networks, Dials(config.loss, config.augment, runtime.device), runtime, guide)
+    dials = Dials(config.loss, config.augment, runtime.device)
+    cast = Cast(config, networks, dials, runtime, guide, ema)
     return Parts(networks, ema.average, cast(start)), ema, cast

@@ -5,6 +5,7 @@ import copy
 import torch
 from torch import nn
 
+from fes.edges import fade
 from fes.networks import Networks
 
 
@@ -18,9 +19,18 @@ class Ema:
         self.networks = nn.ModuleDict({"encoder": networks.encoder, "generator": networks.generator})
         self.average = copy.deepcopy(self.networks).requires_grad_(False).eval()
         self.halflife = halflife_kimg * 1000
-        # Listed once: to walk through modules takes longer than to average what is in them.
+        self._list()
+
+    def _list(self) -> None:
+        # Once: to walk through modules takes longer than to average what is in them.
         self._averages, self._weights = (list(each.parameters()) for each in (self.average, self.networks))
         self._buffers = list(zip(self.average.buffers(), self.networks.buffers(), strict=True))
+
+    def fade(self, share: float) -> None:
+        """Gives new blocks of the average their share, as the networks' have it."""
+        fade(self.average, share)
+        if share >= 1:
+            self._list()
 
     @torch.no_grad()
     def update(self, seen: int, images: int) -> None:

@@ -5,6 +5,7 @@ where unlabelled, which is a condition of its own. No network uses batch statist
 never depends on its neighbours, so neither does it on how a batch is split over processes.
 """
 
+import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -15,7 +16,6 @@ from torch.nn import functional
 
 from fes.blocks import (
     CONDITIONS,
-    SLOPE,
     ConditionalNorm,
     Downsampler,
     GeneratorBlock,
@@ -29,6 +29,7 @@ from fes.blocks import (
     upsample,
 )
 from fes.config import ModelConfig
+from fes.edges import SLOPE, Edges
 from fes.expressions import EXPRESSIONS
 from fes.residual import ResidualDownsampler, ResidualGeneratorBlock, begin_as_identity, to_picture
 
@@ -89,7 +90,7 @@ class Generator(nn.Module):
 
     def __init__(self, model: ModelConfig) -> None:
         super().__init__()
-        resolution, channels = resolved(model)
+        resolution, _ = resolved(model)
         self.base = coarsest(resolution)
         widest = features_at(self.base, model)
         self.from_code = nn.Linear(model.latent_dim, widest * self.base**2)
@@ -102,21 +103,31 @@ class Generator(nn.Module):
             self.blocks[f"block{at}"] = block(features_at(at // 2, model), features)
             if model.skip != "none":
                 self.joins[f"block{at}"] = nn.Conv2d(features, features, kernel_size=1)
-        self.masks = model.skip == "mask"
-        last = to_picture if residual else upsample
-        self.to_image = last(features, channels + self.masks)
+        self.masks, self.resolution = model.skip == "mask", resolution
+        self.to_image, self.edges = self.new_edge(model), Edges(per_pixel=1 if residual else 2)
         initialise(self)
         begin_as_identity(self)
         # The first pictures are a calm grey, not the noise of a saturated tanh, which takes long to leave.
         nn.init.normal_(self.to_image.weight, std=0.02)
 
+    @staticmethod
+    def new_edge(model: ModelConfig) -> nn.Module:
+        """A layer that draws pictures of the model's resolution, and the mask where there is one."""
+        resolution, channels = resolved(model)
+        drawn = channels + (model.skip == "mask")
+        if model.blocks == "residual":
+            return to_picture(features_at(resolution, model), drawn)
+        return upsample(features_at(resolution // 2, model), drawn)
+
     def forward(self, code: Code, label: Tensor) -> Tensor:
         h = rearrange(self.from_code(code.z), "b (f h w) -> b f h w", h=self.base, w=self.base)
         h = functional.leaky_relu(self.norm(h, label), SLOPE)
-        maps = list(code.maps)
+        maps, old = list(code.maps), None
         for name, block in self.blocks.items():
             h = block(h, label, self.joins[name](maps.pop()) if maps else None)
-        return self._picture(self.to_image(h), code.source)
+            old = self.edges.drawn(name, h, self.resolution) if old is None else old
+        drawn = self.to_image(h)
+        return self._picture(drawn if old is None else torch.lerp(old, drawn, self.edges.share), code.source)
 
     def _picture(self, h: Tensor, source: Tensor | None) -> Tensor:
         """[batch, channels (and the mask), ...] -> the picture, drawn anew or over the source."""
@@ -223,6 +234,15 @@ class Networks(nn.Module):
             self.generator = Generator(model)
             self.latent_critic = LatentCritic(model)
             self.image_critic = ImageCritic(model)
+
+
+def open_edges(networks: nn.Module, model: ModelConfig, resolution: int) -> None:
+    """Gives networks of a model the edges of a lower resolution, in place, with any weights (`fes.edges`)."""
+    lower = dataclasses.replace(model, resolution=resolution)
+    with torch.random.fork_rng(devices=[]):
+        for module in networks.modules():
+            if isinstance(module, Downsampler | ResidualDownsampler | Generator):
+                module.edges[str(resolution)] = module.new_edge(lower)
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -9,15 +9,9 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fes.blocks import (
-    SLOPE,
-    ConditionalNorm,
-    block_resolutions,
-    coarsest,
-    features_at,
-    resolved,
-)
+from fes.blocks import ConditionalNorm, block_resolutions, coarsest, features_at, resolved
 from fes.config import ModelConfig
+from fes.edges import SLOPE, Edges
 
 
 def _convolution(features: int) -> nn.Conv2d:
@@ -50,8 +44,8 @@ class ResidualDownsampler(nn.Module):
     def __init__(self, model: ModelConfig, norm: Callable[[int], nn.Module]) -> None:
         """`norm` makes what stands between a block's convolutions, for so many features."""
         super().__init__()
-        resolution, channels = resolved(model)
-        self.from_image = nn.Conv2d(channels, features_at(resolution, model), kernel_size=3, padding=1)
+        resolution, _ = resolved(model)
+        self.from_image, self.edges = self.new_edge(model), Edges(per_pixel=1)
         self.blocks, self.widen = nn.ModuleDict(), nn.ModuleDict()
         for at in (resolution, *reversed(block_resolutions(resolution))):
             features = features_at(at, model)
@@ -61,11 +55,17 @@ class ResidualDownsampler(nn.Module):
         self.last = ResidualBlock(features_at(base, model), norm)
         self.size = features_at(base, model) * base**2
 
+    @staticmethod
+    def new_edge(model: ModelConfig) -> nn.Conv2d:
+        """A layer that reads pictures of the model's resolution."""
+        resolution, channels = resolved(model)
+        return nn.Conv2d(channels, features_at(resolution, model), kernel_size=3, padding=1)
+
     def forward(self, x: Tensor) -> list[Tensor]:
         """[batch, channels, resolution, resolution] -> maps, fine to coarse; the last holds `size` values."""
         h, maps = functional.leaky_relu(self.from_image(x), SLOPE), []
         for name, block in self.blocks.items():
-            maps.append(block(h))
+            maps.append(block(self.edges.entering(name, h, x)))
             h = self.widen[name](functional.avg_pool2d(maps[-1], 2))
         return [*maps, self.last(h)]
 

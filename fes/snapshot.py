@@ -16,11 +16,12 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from fes.config import Config, ModelConfig
+from fes.edges import edge_among, edges_of, fade
 from fes.ema import Ema
 from fes.errors import InputError
 from fes.expressions import EXPRESSIONS
 from fes.files import make_folder, write_file
-from fes.networks import Encoder, Generator
+from fes.networks import Encoder, Generator, open_edges
 from fes.tree import from_tree, to_tree
 from fes.validity import check_shape
 
@@ -61,6 +62,9 @@ def save_snapshot(
         "data": json.dumps(data),
         "guide": guide,
     }
+    shares = {edges.share for edges in edges_of(ema.average) if edges}
+    if shares:
+        metadata["faded"] = repr(max(shares))
     tensors = {name: tensor.float().contiguous() for name, tensor in ema.average.state_dict().items()}
     write_file(path, save(tensors, metadata))
 
@@ -92,12 +96,25 @@ def load_snapshot(path: Path) -> Snapshot:
     known, model = _read_metadata(path, metadata)
     try:
         networks = nn.ModuleDict({"encoder": Encoder(model), "generator": Generator(model)})
+        if edge := edge_among(tensors):
+            open_edges(networks, model, edge)
+            fade(networks, known["faded"])
         networks.load_state_dict(tensors)
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path} holds other weights than its config says: {reason}") from None
     networks.requires_grad_(False).eval()
     return Snapshot(networks["encoder"], networks["generator"], model, known["kimg"], known)
+
+
+def read_snapshot(path: Path) -> tuple[dict[str, Tensor], ModelConfig]:
+    """The tensors of a snapshot's file as they are, and what its networks look like.
+
+    Raises:
+        InputError: it is damaged, or another kind of file.
+    """
+    tensors, metadata = _read(path)
+    return tensors, _read_metadata(path, metadata)[1]
 
 
 def export_snapshot(weights: Path, out: Path, note: str = "") -> None:
@@ -160,6 +177,7 @@ def _read_metadata(path: Path, metadata: dict[str, str]) -> tuple[dict[str, Any]
             "kimg": float(known["kimg"]),
             "note": metadata.get("note", ""),
             "guide": metadata.get("guide", ""),
+            "faded": float(metadata.get("faded", 0.0)),
         }
         model = from_tree(ModelConfig, known["config"]["model"], "the config")
         if None in (model.resolution, model.channels):

@@ -1,4 +1,4 @@
-"""The stages of a run: which terms a step trains, and with which weights and rates."""
+"""The stages of a run: which terms a step trains, with which weights and rates; how new blocks fade in."""
 
 import dataclasses
 
@@ -16,6 +16,12 @@ def stage_at(config: Config, step: int) -> Stage:
         if began < end:
             return name
     return "joint"
+
+
+def share_of_new_blocks(config: Config, step: int) -> float:
+    """How far the blocks of a network that grew have faded in before a step, from 0 to 1."""
+    clock = Clock.of(config)
+    return min(1.0, clock.kimg(step - step % clock.cycle) / config.grow_kimg)
 
 
 def staged(config: Config, stage: Stage) -> Config:

@@ -22,6 +22,7 @@ from safetensors.torch import load, save
 from torch import nn
 
 from fes.config import Config
+from fes.edges import edge_among
 from fes.errors import InputError
 from fes.files import write_folder
 from fes.tree import Tree, flat, to_tree
@@ -124,6 +125,16 @@ def save_state(
 def list_states(run: Path) -> list[Path]:
     """The states of a run, oldest first."""
     return sorted(run.glob("state-*"))
+
+
+def has_finished(run: Path, total_kimg: float) -> bool:
+    """Whether a run has a state of its end."""
+    return any(float(path.name.partition("-")[2]) >= total_kimg for path in list_states(run))
+
+
+def edge_in(found: Found) -> int | None:
+    """The lower resolution whose edges a state's networks have; None where nothing fades in."""
+    return edge_among(load(found.contents["networks.safetensors"]))
 
 
 def find_state(run: Path) -> Found | None:

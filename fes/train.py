@@ -19,65 +19,26 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-import torch
-
-from fes.arguments import Asked, parse, resolve
+from fes.arguments import Asked, parse_levels, resolve
 from fes.beginning import take_networks
 from fes.cast import build
 from fes.clock import Clock
 from fes.config import Config
 from fes.errors import InputError, NoRoom, told_in_one_sentence
 from fes.evaluation.in_loop import evaluation_for
-from fes.files import hold_folder, make_folder
+from fes.files import hold_folder, make_folder, write_file
+from fes.growth import Other, Taken, read_other, table, take_over, told
 from fes.guide import guide_for
-from fes.hardware import pieces
-from fes.memory import GIB, describe_memory, room_for
 from fes.mixture import Mixture
-from fes.networks import Networks
-from fes.plan import describe
+from fes.networks import Networks, open_edges
+from fes.preview import Task, show, with_estimate
 from fes.recorder import Recorder
 from fes.runtime.processes import Runtime
-from fes.state import Found, Restored, find_state, restore
+from fes.state import Found, Restored, edge_in, find_state, has_finished, restore
+from fes.stream import share_of
 from fes.supply import held_out_for, noise_for, stream_for
 from fes.trainer import fit
 from fes.tree import flat, to_tree
-
-
-def show(config: Config, mixture: Mixture, runtime: Runtime) -> int:
-    """Prints what would be trained; returns the process's exit code."""
-    plan = describe(config, mixture, runtime.ranks)
-    if runtime.is_main:
-        print(f"{plan}\n{runtime.describe(config.batch)}\n{_memory(config, runtime)}")
-    return 0
-
-
-def _memory(config: Config, runtime: Runtime) -> str:
-    """What a process would take, and what fits into its GPU, or into a small one where there is none."""
-    share = config.batch // runtime.ranks
-    pictures = share // pieces(share, runtime.hardware.micro_batch)
-    return describe_memory(config, pictures, runtime.launch.precision, *_room(runtime))
-
-
-def _room(runtime: Runtime) -> tuple[float, str]:
-    """Bytes for tensors, and of which GPU: a small one where there is none."""
-    if runtime.device.type != "cuda":
-        return 7.5 * GIB, "a GPU of 8 GB"
-    about = torch.cuda.get_device_properties(runtime.device)
-    return about.total_memory - GIB / 2, about.name
-
-
-def _with_estimate(error: NoRoom, config: Config, runtime: Runtime) -> InputError:
-    """The error, with the most pictures at once that should fit."""
-    limit, of = _room(runtime)
-    share = config.batch // runtime.ranks
-    most = min(room_for(config, limit, runtime.launch.precision), error.pictures - 1)
-    fitting = [count for count in range(1, most + 1) if share % count == 0]
-    if not fitting:
-        return error
-    return InputError(
-        f"{of} has no room for {error.pictures} pictures at once: by estimate it has for {fitting[-1]}, so "
-        f"take --micro-batch {fitting[-1]}, and the same command goes on; where others use it too, take less"
-    )
 
 
 def train(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..., int] = fit) -> int:
@@ -93,13 +54,13 @@ def train(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..., 
         runtime.agree(
             InputError(f"{config.start.guide} is not the same file on all machines: copy one to all")
         )
-    stream = stream_for(config, mixture, runtime)
+    share_of(config.batch, runtime.rank, runtime.ranks)
     runtime.from_main(lambda: make_folder(config.run))
     runtime.from_main(lambda: hold_folder(config.run))
     found = runtime.from_main(lambda: find_state(config.run))
-    networks = Networks(config.model, config.seed)
-    if not found:
-        runtime.together(lambda: take_networks(networks, config.start))
+    other = None if found else runtime.from_main(lambda: read_other(config.init_from))
+    networks, taken = runtime.together(lambda: _networks(config, found, other))
+    stream = stream_for(config, mixture, runtime)
     networks.to(runtime.device)
     parts, ema, cast = build(config, networks, runtime, found.step if found else 0, guide)
     restored = Restored()
@@ -110,11 +71,13 @@ def train(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..., 
         found = dataclasses.replace(found, contents={})  # as large as all that is trained
     start = restored.step
     held_out = runtime.together(lambda: held_out_for(config, mixture, runtime, networks, cast.dials))
-    runtime.catch_signals()
+    runtime.begins_run()
     batches = runtime.placed(stream.batches(start, config.stream.workers, config.stream.patience))
     clock = Clock.of(config)
     with Recorder(config, runtime, parts, ema, mixture, stream, start, evaluation) as recorder:
         _greet(recorder, config, found, restored, runtime.describe(config.batch))
+        if taken:
+            recorder.say(_write_table(config, taken) if runtime.is_main else "")
         if guide and not guide.noise:
             recorder.say(
                 f"warning: the guide {config.start.guide} sees faces without noise, so that what nobody sees "
@@ -134,9 +97,27 @@ def train(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..., 
                 held_out=held_out,
             )
         except NoRoom as error:
-            raise _with_estimate(error, config, runtime) from None
+            raise with_estimate(error, config, runtime) from None
         recorder.say(_farewell(config, clock, end))
     return 0 if clock.finished(end) else runtime.exit_code
+
+
+def _networks(config: Config, found: Found | None, other: Other | None) -> tuple[Networks, list[Taken]]:
+    """The networks of a run as it begins, and what became of another's; for a state, to be filled by it."""
+    networks = Networks(config.model, config.seed)
+    if found:
+        if edge := edge_in(found):
+            open_edges(networks, config.model, edge)
+        return networks, []
+    take_networks(networks, config.start)
+    return networks, take_over(networks, other, config.model) if other else []
+
+
+def _write_table(config: Config, taken: list[Taken]) -> str:
+    """Keeps what became of each tensor; returns a sentence on it."""
+    path = config.run / "init_from.txt"
+    write_file(path, f"{config.init_from}\n{table(taken)}\n".encode())
+    return f"begins with the networks of {config.init_from}: {told(taken)}; each is listed in {path}"
 
 
 def _greet(
@@ -159,10 +140,28 @@ def _farewell(config: Config, clock: Clock, end: int) -> str:
     )
 
 
-def _asked_for(arguments: Sequence[str]) -> tuple[Asked, Mixture]:
-    asked = parse(arguments)
+def _asked_for(arguments: Sequence[str]) -> list[Task]:
+    return [_task(asked) for asked in parse_levels(arguments)]
+
+
+def _task(asked: Asked) -> Task:
     mixture = Mixture.load(asked.config.data, asked.config.stream)
-    return dataclasses.replace(asked, config=resolve(asked.config, mixture)), mixture
+    return Task(dataclasses.replace(asked, config=resolve(asked.config, mixture)), mixture)
+
+
+def climb(tasks: Sequence[Task], runtime: Runtime) -> int:
+    """Trains one level after the other, but those that are finished; returns the process's exit code."""
+
+    def finished(task: Task) -> bool:
+        config = task.asked.config
+        return runtime.from_main(lambda: has_finished(config.run, config.clock.total_kimg))
+
+    for task in tasks[:-1]:
+        if not finished(task):
+            code = train(*task, runtime)
+            if not finished(task):  # it was stopped
+                return code
+    return train(*tasks[-1], runtime)
 
 
 OWN_OF_A_MACHINE = ("data", "run", "stream")
@@ -195,12 +194,12 @@ def _check_the_same(asked: Asked, mixture: Mixture, runtime: Runtime) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line of `accelerate launch fes/train.py`."""
-    asked, hardware, fault = None, None, None
+    tasks, hardware, fault = [], None, None
     # Until the ranks have met, one on each machine tells.
     with told_in_one_sentence("train.py", silent=os.environ.get("LOCAL_RANK", "0") != "0"):
         try:
-            asked, mixture = _asked_for(sys.argv[1:] if arguments is None else arguments)
-            hardware = asked.hardware
+            tasks = _asked_for(sys.argv[1:] if arguments is None else arguments)
+            hardware = tasks[-1].asked.hardware
         except InputError as error:
             if os.environ.get("WORLD_SIZE", "1") == "1":
                 raise
@@ -208,9 +207,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         runtime = Runtime(hardware)
     with runtime, told_in_one_sentence("train.py"):
         runtime.agree(fault)
-        _check_the_same(asked, mixture, runtime)
+        for task in tasks:
+            _check_the_same(*task, runtime)
         with runtime.watched("train.py"):
-            code = show(asked.config, mixture, runtime) if asked.dry_run else train(asked, mixture, runtime)
+            code = show(tasks, runtime) if tasks[-1].asked.dry_run else climb(tasks, runtime)
     raise SystemExit(code)
 
 

@@ -62,6 +62,7 @@ _SECTIONS_OF_NUMBERS = ("loss", "optimiser", "clock", "stages.autoencoder", "sta
 _MAY_BE_ZERO = {"stages.autoencoder.kimg", "stages.gan.kimg", "stages.opening.kimg"}
 _NUMBERS = (
     "ema_halflife_kimg",
+    "grow_kimg",
     "stream.patience",
     "stream.shards_gb",
     "augment.adapt_kimg",
@@ -94,6 +95,10 @@ def check(config: Config) -> Config:
     _check_stages(config)
     if config.evaluation.second_judge and not config.evaluation.judge:
         raise InputError("--evaluation.second-judge is a second one: give the first as --evaluation.judge")
+    taken = [name for name, path in vars(config.start).items() if path and name != "guide"]
+    if config.init_from and taken:
+        flags = " and ".join(_flag(f"start.{name}") for name in taken)
+        raise InputError(f"--init-from gives all networks: leave out {flags}, or --init-from")
     if (config.start.guide is None) == guided(config):
         raise InputError(
             "--loss.guide-weight and --start.guide belong together: how strongly a guide pulls, and its "

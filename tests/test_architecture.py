@@ -14,18 +14,19 @@ SOURCES = sorted([*ROOT.glob("fes/**/*.py"), *ROOT.glob("shards/**/*.py")])
 BENCHES = sorted(ROOT.glob("bench/*.py"))
 
 LAYERS = (
-    {"errors", "expressions", "machine", "batch", "draws", "patience", "adaptive"},
+    {"errors", "expressions", "machine", "batch", "draws", "patience", "adaptive", "edges"},
     {"hardware", "config", "tree", "files", "pictures", "commandline", "order", "mix", "augment", "shipped"},
-    {"validity"},
+    {"validity", "levels"},
     {"clock", "blocks", "losses", "dials", "reading", "ahead", "mixture"},
     {"residual", "balance", "decoded", "stages", "guided"},
     {"networks"},
     {"stream", "beginning"},
     {"ema", "objectives", "plan"},
     {"meters", "snapshot", "state", "judge", "arguments"},
-    {"trainer", "runtime", "report", "synthesizer", "watch", "guide"},
+    {"trainer", "runtime", "report", "synthesizer", "watch", "guide", "growth"},
     {"evaluation", "synthesis"},
     {"recorder", "cast", "supply", "memory"},
+    {"preview"},
     {"train"},
     {"selfcheck", "bench"},
     {"cli"},
@@ -47,6 +48,7 @@ ROOMS = (
 """The modules and packages of shards from the ground up; each imports from those below its own alone."""
 
 FLOORS = {
+    "fes/config": ({"model", "learning", "course", "running"},),
     "fes/runtime": (
         {"links", "pulse", "precision", "stopping"},
         {"hub", "player", "attempt", "launcher"},

@@ -210,8 +210,10 @@ class Runtime:
         self._pulse.reaches(step)
         return self._stopping.before(step)
 
-    def catch_signals(self) -> None:
-        """From now on Ctrl-C, SIGTERM and SIGUSR1 ask to stop; on one rank a second Ctrl-C insists."""
+    def begins_run(self) -> None:
+        """From now on Ctrl-C, SIGTERM and SIGUSR1 ask to stop; on one rank a second Ctrl-C insists. Steps are
+        counted anew, and the first may take long."""
+        self._pulse.begins()
         self._stopping.catch_signals()
 
     @property

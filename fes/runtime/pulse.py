@@ -44,6 +44,11 @@ class Pulse:
         self._began: float | None = None
         self._recent: deque[float] = deque(maxlen=RECENT)
 
+    def begins(self) -> None:
+        """A run begins: its first steps may take as long as first ones do."""
+        self._taken, self._began = 0, None
+        self._recent.clear()
+
     def reaches(self, step: int) -> None:
         """What precedes a step begins: data, and what is due between two steps."""
         self._step = step

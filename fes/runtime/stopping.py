@@ -25,7 +25,9 @@ class Stopping:
         self._asks_at, self._asked_at, self._asked = 0, 0, 0.0
 
     def catch_signals(self) -> None:
-        """From now on Ctrl-C, SIGTERM and SIGUSR1 ask to stop; on one rank a second Ctrl-C insists."""
+        """From now on Ctrl-C, SIGTERM and SIGUSR1 ask to stop; on one rank a second Ctrl-C insists. Steps may
+        be counted from 0 again."""
+        self._asks_at, self._asked_at, self._asked = 0, 0, 0.0
         for number in SIGNALS:
             signal.signal(number, self._note)
 

@@ -27,7 +27,7 @@ def train(folder: Path, fault: str = "", steps: int = 1_000_000, timeout: float 
     """Steps of a run, each with a collective, until something happens on rank 1, or all are told to stop."""
     torch.set_num_threads(1)
     runtime = Runtime(Hardware(rank_timeout=timeout))
-    runtime.catch_signals()
+    runtime.begins_run()
     batch = Batch(*(torch.zeros(1) for _ in Batch._fields))
     with told_in_one_sentence("train.py"), runtime.watched("train.py"):
         batches = runtime.placed(

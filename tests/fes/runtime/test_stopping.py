@@ -17,7 +17,7 @@ def count_steps(folder: Path) -> None:
     """Steps on two ranks, of which the second is slow; tells when the first is about to wait for it."""
     torch.set_num_threads(1)
     runtime = Runtime()
-    runtime.catch_signals()
+    runtime.begins_run()
     for step in range(1000):
         if runtime.rank == 1:
             time.sleep(0.3)

@@ -1,0 +1,75 @@
+"""What a run would do and take, told before it does it: `--dry-run`, and what fits where memory ran out."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import torch
+
+from fes.arguments import Asked
+from fes.config import Config
+from fes.errors import InputError, NoRoom
+from fes.growth import read_other, table, take_over
+from fes.hardware import pieces
+from fes.memory import GIB, describe_memory, room_for
+from fes.mixture import Mixture
+from fes.networks import Networks
+from fes.plan import describe
+from fes.runtime.processes import Runtime
+
+
+class Task(NamedTuple):
+    """A run, or one level of several (`fes.levels`), and what it is trained on."""
+
+    asked: Asked
+    mixture: Mixture
+
+
+def show(tasks: Sequence[Task], runtime: Runtime) -> int:
+    """Prints what would be trained; returns the process's exit code."""
+    for asked, mixture in tasks:
+        config = asked.config
+        plan = describe(config, mixture, runtime.ranks)
+        taken = runtime.from_main(partial(_taken, config))
+        if runtime.is_main:
+            print(f"{plan}\n{taken}{runtime.describe(config.batch)}\n{_memory(config, runtime)}")
+    return 0
+
+
+def _taken(config: Config) -> str:
+    """What becomes of the tensors of `config.init_from`, where that is made already."""
+    if config.init_from is None:
+        return ""
+    if not config.init_from.exists():
+        return f"\nbegins with the networks of {config.init_from}\n\n"
+    networks = Networks(config.model, config.seed)
+    return f"\n{table(take_over(networks, read_other(config.init_from), config.model))}\n\n"
+
+
+def _memory(config: Config, runtime: Runtime) -> str:
+    """What a process would take, and what fits into its GPU, or into a small one where there is none."""
+    share = config.batch // runtime.ranks
+    pictures = share // pieces(share, runtime.hardware.micro_batch)
+    return describe_memory(config, pictures, runtime.launch.precision, *_room(runtime))
+
+
+def _room(runtime: Runtime) -> tuple[float, str]:
+    """Bytes for tensors, and of which GPU: a small one where there is none."""
+    if runtime.device.type != "cuda":
+        return 7.5 * GIB, "a GPU of 8 GB"
+    about = torch.cuda.get_device_properties(runtime.device)
+    return about.total_memory - GIB / 2, about.name
+
+
+def with_estimate(error: NoRoom, config: Config, runtime: Runtime) -> InputError:
+    """The error, with the most pictures at once that should fit."""
+    limit, of = _room(runtime)
+    share = config.batch // runtime.ranks
+    most = min(room_for(config, limit, runtime.launch.precision), error.pictures - 1)
+    fitting = [count for count in range(1, most + 1) if share % count == 0]
+    if not fitting:
+        return error
+    return InputError(
+        f"{of} has no room for {error.pictures} pictures at once: by estimate it has for {fitting[-1]}, so "
+        f"take --micro-batch {fitting[-1]}, and the same command goes on; where others use it too, take less"
+    )
