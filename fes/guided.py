@@ -16,18 +16,21 @@ def guided_error(
     weights: LossConfig,
     read: Callable[[Tensor], Tensor],
     x_swap: Tensor,
+    x_shown: Tensor,
     x_partner: Callable[[], Tensor],
     label: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """The guide's term, a scalar, and the share of changed faces that it reads as asked.
 
     Args:
-        read: pictures -> the guide's logits [batch, classes], augmented and through noise alike.
-        x_swap: [batch, channels, height, width], the changed faces.
-        x_partner: makes the partners, real faces of the asked classes, where `guide_margin` needs them.
+        read: pictures -> the guide's logits [batch, classes], through the same noise each time.
+        x_swap: [batch, channels, height, width], the changed faces, where the pull is limited.
+        x_shown: what is shown of them, augmented.
+        x_partner: makes what is shown of the partners, real faces of the asked classes, augmented alike; for
+            `guide_margin`.
         label: int64 [batch], the asked classes.
     """
-    logits = read(x_swap)
+    logits = read(x_shown)
     errors = expression_errors(logits, label)
     if weights.guide_margin is not None:
         with torch.no_grad():

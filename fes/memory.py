@@ -123,7 +123,10 @@ def _line(config: Config, precision: Precision) -> tuple[Memory, float]:
 
 def room_for(config: Config, limit: float, precision: Precision = "no") -> int:
     """How many pictures at once a process can work on in so many bytes."""
-    few, each = _line(config, precision)
+    return _fitting(*_line(config, precision), limit)
+
+
+def _fitting(few: Memory, each: float, limit: float) -> int:
     return max(0, int(_PROBES[0] + (limit - few.peak) / each))
 
 
@@ -131,9 +134,9 @@ def describe_memory(config: Config, pictures: int, precision: Precision, limit: 
     """One line for people: what a process takes, and what fits into `limit` bytes, those `of` a GPU."""
     few, each = _line(config, precision)
     peak = few.peak + each * (pictures - _PROBES[0])
-    most = max(0, int(_PROBES[0] + (limit - few.peak) / each))
     return (
         f"tensors of a process: about {peak / GIB:.2f} GiB with {pictures} pictures at once, "
-        f"{few.kept / GIB:.2f} of it for weights and optimisers; {of} has room for about {most:,} "
+        f"{few.kept / GIB:.2f} of it for weights and optimisers; {of} has room for about "
+        f"{_fitting(few, each, limit):,} "
         "(--micro-batch)"
     )

@@ -217,10 +217,12 @@ class AutoencoderObjective(nn.Module):
         label, dtype, weights = batch.partner_label, noise.z_prior.dtype, self.weights
         x_shown = dials.augmented(x_swap, noise)
         score = image_critic(x_shown, label).score.to(dtype)
-        score_real = None
-        if weights.adversary == "r1-relativistic":
-            x_partner = dials.augmented(to_float(batch.partner_image, dtype), noise)
-            score_real = image_critic(x_partner, label).score.to(dtype)
+
+        def x_partner() -> Tensor:
+            return dials.augmented(to_float(batch.partner_image, dtype), noise)
+
+        relativistic = weights.adversary == "r1-relativistic"
+        score_real = image_critic(x_partner(), label).score.to(dtype) if relativistic else None
         error = synthesis_error(weights.adversary, score, score_real)
         terms = {"image": Term(weights.image_weight, error, x_swap)}
         told = {}
@@ -231,9 +233,10 @@ class AutoencoderObjective(nn.Module):
         if weights.guide_weight:
             error, accuracy = guided_error(
                 weights,
-                lambda x: self._guide(dials.augmented(x, noise), noise.guide).to(dtype),
+                lambda x: self._guide(x, noise.guide).to(dtype),
                 x_swap,
-                lambda: to_float(batch.partner_image, dtype),
+                x_shown,
+                x_partner,
                 label,
             )
             terms["guide"] = Term(weights.guide_weight, error, x_swap)

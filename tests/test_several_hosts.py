@@ -23,7 +23,12 @@ model: {latent_dim: 8, max_features: 32, min_features: 8, latent_critic_features
 stream: {workers: 0}
 clock: {tick_kimg: 0.3, snapshot_kimg: 10, state_kimg: 0.3}
 """
-VARIABLES = {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+VARIABLES = {
+    "ACCELERATE_USE_CPU": "true",
+    "OMP_NUM_THREADS": "1",
+    "PYTHONFAULTHANDLER": "1",
+    "PYTHONPATH": str(REPOSITORY),
+}
 PROFILE = REPOSITORY / "launch" / "multi_node.yaml"
 LAUNCH = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(PROFILE)]
 PATIENCE = 240.0
@@ -80,9 +85,17 @@ def wait_until(
 
 
 def ended_well(hosts: Hosts, launchers: list[subprocess.Popen[bytes]]) -> None:
-    """Waits for launchers that have to succeed."""
-    for host, launcher in enumerate(launchers):
-        assert launcher.wait(PATIENCE) == 0, hosts.told(host)[-3000:]
+    """Waits for launchers that have to succeed; where they hang, each process tells where it stands."""
+    deadline = time.monotonic() + PATIENCE
+    while any(launcher.poll() is None for launcher in launchers) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    codes = [launcher.poll() for launcher in launchers]
+    if None in codes:
+        for host in range(len(hosts.names)):
+            hosts.start(host, ["pkill", "-ABRT", "python"], {}).wait(PATIENCE)
+        time.sleep(2.0)
+    told = "\n".join(hosts.told(host)[-6000:] for host in range(len(hosts.names)))
+    assert codes == [0] * len(codes), told
 
 
 def test_launchers_bring_back_a_run_whose_ranks_left_when_a_host_was_cut_off(

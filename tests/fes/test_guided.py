@@ -28,7 +28,7 @@ def refuse() -> Tensor:
 def pulled(weights: LossConfig, drawn: Tensor, partners) -> list[float]:
     """How strongly each face is pulled towards its class."""
     x = drawn.clone().requires_grad_()
-    error, _ = guided_error(weights, read, x, partners, LABEL)
+    error, _ = guided_error(weights, read, x, x, partners, LABEL)
     (gradient,) = torch.autograd.grad(error, x)
     return [-value * len(x) for value in gradient[:, 0, 0, 0].tolist()]
 
@@ -69,5 +69,6 @@ def test_a_limit_shortens_only_what_exceeds_it():
 
 
 def test_the_share_of_faces_read_as_asked_is_told():
-    _, accuracy = guided_error(LossConfig(), read, faces(1.0, -1.0, 1.0, 0.0), refuse, LABEL)
+    x = faces(1.0, -1.0, 1.0, 0.0)
+    _, accuracy = guided_error(LossConfig(), read, x, x, refuse, LABEL)
     assert accuracy.item() == 0.5

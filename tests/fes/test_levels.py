@@ -1,0 +1,234 @@
+"""Runs of rising resolution: their settings, and the same bits at the end however they are interrupted."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from fes import train
+from fes.arguments import parse, parse_levels
+from fes.config import Config
+from fes.edges import edge_among
+from fes.errors import InputError
+from fes.levels import chain, has_levels, split
+from fes.snapshot import load_snapshot
+from fes.stages import share_of_new_blocks
+from fes.state import list_states
+from fes.tree import to_tree
+from tests.fes.launching import run_ranks
+
+LOW, HIGH = 0.048, 0.144
+FADED = 0.072
+"""The kimg of each level, and of the fade: two cycles, six, and three."""
+
+
+def file_of(config: Config, folder: Path, low: float = LOW, high: float | None = HIGH) -> Path:
+    """Settings of two levels, or of the first alone, as a yaml file."""
+    tree = to_tree(config)
+    del tree["model"]["resolution"], tree["init_from"]
+    tree["model"]["skip"] = "mask"
+    tree["levels"] = [
+        {"model": {"resolution": 48}, "clock": {"total_kimg": low}},
+        {"model": {"resolution": 96}, "clock": {"total_kimg": high}, "grow_kimg": FADED},
+    ][: 1 if high is None else 2]
+    path = folder / "levels.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    return path
+
+
+def run(file: Path, *flags: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        train.main(["--config", str(file), *flags])
+    return ended.value.code
+
+
+def tensors(run: Path) -> dict[str, torch.Tensor]:
+    """The networks, the average and the newest snapshot of a level."""
+    state = list_states(run)[-1]
+    files = state / "networks.safetensors", state / "average.safetensors", max(run.glob("snapshot-*"))
+    return {f"{path.stem[:8]}/{name}": value for path in files for name, value in load_file(path).items()}
+
+
+@pytest.fixture(scope="module")
+def climbed(drawn_folder, tiny_model, tmp_path_factory) -> Config:
+    """A finished run of two levels, in one go."""
+    folder = tmp_path_factory.mktemp("climbed")
+    config = Config(
+        data=str(drawn_folder),
+        run=folder / "run",
+        batch=8,
+        critic_steps=2,
+        grid_faces=2,
+        shuffle_window=64,
+        model=tiny_model,
+    )
+    config = dataclasses.replace(
+        config,
+        stream=dataclasses.replace(config.stream, workers=0),
+        clock=dataclasses.replace(config.clock, tick_kimg=0.024, snapshot_kimg=0.024, state_kimg=0.048),
+    )
+    assert run(file_of(config, folder)) == 0
+    return config
+
+
+def test_levels_are_runs_of_their_own_that_begin_with_the_one_before(tiny_config, tmp_path):
+    asked = parse_levels(["--config", str(file_of(tiny_config, tmp_path)), "--loss.image-weight", "0.5"])
+    low, high = (each.config for each in asked)
+    assert (low.model.resolution, high.model.resolution) == (48, 96)
+    assert (low.run, high.run) == (tiny_config.run / "48", tiny_config.run / "96")
+    assert (low.init_from, high.init_from) == (None, low.run)
+    assert (low.clock.total_kimg, high.clock.total_kimg) == (LOW, HIGH)
+    assert low.clock.tick_kimg == high.clock.tick_kimg == tiny_config.clock.tick_kimg
+    assert low.model.skip == high.model.skip == "mask"
+    assert low.loss.image_weight == high.loss.image_weight == 0.5  # flags win, at each level
+    assert parse(["--config", str(file_of(tiny_config, tmp_path))]).config.model.resolution == 96
+    one = parse_levels(["--data", "d", "--run", "r"])
+    assert [each.config.run for each in one] == [Path("r")]
+
+
+def test_the_first_level_may_begin_with_another_run(tiny_config, tmp_path):
+    words = ["--config", str(file_of(tiny_config, tmp_path)), "--init-from", "other"]
+    assert [each.config.init_from for each in parse_levels(words)] == [Path("other"), tiny_config.run / "48"]
+
+
+@pytest.mark.parametrize(
+    ("levels", "told"),
+    [
+        ([], r"levels is \[\]: it must be a list"),
+        ("48", "levels is '48': it must be a list"),
+        ([{"clock": {"total_kimg": 3}}], "level 1 is .* it must have a model with its resolution"),
+        ([{"model": {"resolution": 48}, "run": "x"}], "level 1 has its own run: give it for all levels"),
+    ],
+)
+def test_levels_that_are_none_are_one_sentence(levels, told):
+    tree = {"batch": 8, "levels": levels}
+    assert has_levels(tree)
+    with pytest.raises(InputError, match=f"^grow.yaml: {told}"):
+        split(tree, "grow.yaml")
+
+
+def test_resolutions_have_to_rise(tiny_config):
+    same = [tiny_config, tiny_config]
+    with pytest.raises(
+        InputError, match=r"^grow\.yaml: the levels have the resolutions 48, 48: each must be"
+    ):
+        chain(same, "grow.yaml")
+    file = [dataclasses.replace(tiny_config, model=dataclasses.replace(tiny_config.model, resolution=None))]
+    with pytest.raises(InputError, match="the resolutions None"):
+        chain(file, "grow.yaml")
+
+
+def test_an_unknown_key_of_a_level_is_an_error_with_the_nearest(tiny_config, tmp_path, capsys):
+    path = file_of(tiny_config, tmp_path)
+    tree = yaml.safe_load(path.read_text())
+    tree["levels"][1]["clock"]["total_kimgs"] = 3
+    path.write_text(yaml.safe_dump(tree))
+    assert run(path) == 2
+    assert "unknown key 'total_kimgs'; did you mean 'total_kimg'?" in capsys.readouterr().err
+
+
+def test_new_blocks_fade_in_with_the_clock_a_cycle_at_a_time(tiny_config):
+    config = dataclasses.replace(tiny_config, grow_kimg=FADED)
+    shares = [share_of_new_blocks(config, step) for step in range(12)]
+    assert shares == pytest.approx([0.0] * 3 + [1 / 3] * 3 + [2 / 3] * 3 + [1.0] * 3)
+
+
+def test_a_run_of_levels_leaves_one_run_each_and_snapshots_that_can_be_used_at_any_time(climbed):
+    low, high = climbed.run / "48", climbed.run / "96"
+    assert [len(list(each.glob("snapshot-*"))) for each in (low, high)] == [2, 6]
+    listed = (high / "init_from.txt").read_text().splitlines()
+    assert listed[0] == str(low)
+    assert listed[-1].endswith(" new, 0 left out")
+    for path in sorted(high.glob("snapshot-*")):
+        found = load_snapshot(path)
+        fading = float(path.stem.partition("-")[2]) < FADED
+        assert (edge_among(load_file(path)) == 48) is fading
+        assert found.model.resolution == 96
+        share = found.metadata["kimg"] / FADED
+        assert found.metadata["faded"] == pytest.approx(share if fading else 0.0)
+        code = found.encoder(torch.zeros(1, 1, 96, 96))
+        assert found.generator(code, torch.tensor([3])).shape == (1, 1, 96, 96)
+        assert found.generator.edges.share == pytest.approx(share if fading else 0.0)
+    assert len(list((high / "grids").iterdir())) == 6
+
+
+def test_new_blocks_and_edges_learn_while_they_fade_in(climbed):
+    high = climbed.run / "96"
+    first, second = (load_file(path) for path in sorted(high.glob("snapshot-*"))[:2])
+    for name in first:
+        if "embedding" not in name:
+            assert not torch.equal(first[name], second[name]), name
+
+
+def test_levels_interrupted_anywhere_end_with_the_same_bits(climbed, tmp_path, capsys):
+    again = dataclasses.replace(climbed, run=tmp_path / "run")
+    # Within the first level, within a cycle of the fade, at a state of it, at its end, and after it.
+    for low, high in ((LOW / 2, None), (LOW, 0.032), (LOW, 0.048), (LOW, FADED), (LOW, 0.08), (LOW, HIGH)):
+        assert run(file_of(again, tmp_path, low, high)) == 0
+    for level in ("48", "96"):
+        expected, found = tensors(climbed.run / level), tensors(again.run / level)
+        assert expected.keys() == found.keys()
+        assert [name for name, value in expected.items() if not torch.equal(value, found[name])] == []
+    assert capsys.readouterr().out.count("begins with the networks of") == 1
+
+
+def test_a_finished_run_of_levels_changes_nothing_and_looks_at_its_last_alone(climbed, capsys):
+    before = {path: path.stat().st_mtime_ns for path in climbed.run.rglob("s*/*")}
+    assert run(file_of(climbed, climbed.run.parent)) == 0
+    shown = capsys.readouterr().out
+    assert f"goes on from {climbed.run / '96'}" in shown
+    assert str(climbed.run / "48") not in shown
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_dry_run_lists_what_becomes_of_each_tensor(climbed, tmp_path, capsys):
+    words = ["--init-from", str(climbed.run / "48"), "--run", str(tmp_path / "new"), "--dry-run"]
+    sizes = {"resolution": 96, "skip": "mask", "latent_dim": 8, "max_features": 32, "min_features": 8}
+    sizes |= {"latent_critic_features": 16}
+    for name, value in sizes.items():
+        words += [f"--model.{name.replace('_', '-')}", str(value)]
+    with pytest.raises(SystemExit) as ended:
+        train.main(["--data", climbed.data, *words])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    assert "copied    encoder.features.edges.48.weight" in shown
+    assert " new, 0 left out" in shown
+    assert not (tmp_path / "new").exists()
+
+
+def test_networks_of_another_make_end_with_code_2_before_anything_is_written(climbed, tmp_path, capsys):
+    words = [
+        "--init-from",
+        str(climbed.run / "48"),
+        "--run",
+        str(tmp_path / "new"),
+        "--model.resolution",
+        "96",
+    ]
+    with pytest.raises(SystemExit) as ended:
+        train.main(["--data", climbed.data, *words])
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "cannot be bridged: give --model.skip mask --model.latent-dim 8" in line
+    assert not list((tmp_path / "new").glob("s*"))
+
+
+def test_all_networks_and_one_of_them_cannot_both_be_given(tiny_config, tmp_path):
+    words = ["--data", "d", "--run", "r", "--init-from", "a", "--start.encoder", "b"]
+    with pytest.raises(InputError, match=r"--init-from gives all networks: leave out --start\.encoder"):
+        parse(words)
+
+
+def test_ranks_grow_together(climbed, tmp_path):
+    """Weights are compared to the bit at each snapshot; at the end they are near those of one process."""
+    pair = dataclasses.replace(climbed, run=tmp_path / "pair")
+    words = ["--config", str(file_of(pair, tmp_path))]
+    run_ranks(2, tmp_path, train.main, words)
+    for level in ("48", "96"):
+        expected, found = tensors(climbed.run / level), tensors(pair.run / level)
+        assert expected.keys() == found.keys()
+        for name, value in expected.items():
+            assert (found[name] - value).abs().mean() < 1e-3, name
