@@ -51,8 +51,8 @@ FLOORS = {
     "fes/config": ({"model", "learning", "course", "running"},),
     "fes/runtime": (
         {"links", "pulse", "precision", "stopping"},
-        {"hub", "player", "attempt", "launcher"},
-        {"heartbeat", "engine", "replayed"},
+        {"hub", "player", "launcher"},
+        {"attempt", "heartbeat", "engine", "replayed"},
         {"processes"},
     ),
     "fes/judge": ({"augmentation", "confusion"}, {"network"}, {"training", "file"}),

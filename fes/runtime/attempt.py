@@ -3,24 +3,35 @@
 A launcher that starts ranks again gives them the same store, in which the addresses of those before them
 still stand; torch takes them for new, and the ranks wait for the dead (pytorch #135712, #167288). Here rank 0
 gives each attempt a name. Ranks have it from a live rank 0 alone, and look for addresses under that name.
+
+The connections over which they have it stay until the group of processes stands (`Gathering`): who dies in
+between leaves no address, and the others would wait for it for as long as ranks ever wait.
 """
 
 import contextlib
 import os
+import selectors
+import socket
+import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
 from torch.distributed import DistError, PrefixStore, Store, register_rendezvous_handler, rendezvous
 
 from fes.errors import InputError
+from fes.runtime.hub import LOST
 from fes.runtime.links import Meeting, accept, connect, listen
 
 METHOD = "fes://"
 """What makes torch's process group look here, as its `init_method`."""
 _KEY = "fes/meeting"
 _PAUSE = 0.1
+_THROUGH = b"t"
+_gatherings: list["Gathering"] = []
+"""That of this process, while it lasts: torch makes its group of processes, and hands nothing on."""
 JOINING = timedelta(minutes=30)
 """How long the first ranks wait for the last: images are pulled, indices fetched."""
 
@@ -28,7 +39,7 @@ JOINING = timedelta(minutes=30)
 def _store_of_this_attempt(_url: str, timeout: timedelta, **_: Any) -> Iterator[tuple[Store, int, int]]:
     try:
         store, rank, ranks = next(rendezvous("env://", timeout=JOINING))
-        name = _name_attempt(store, ranks) if rank == 0 else _ask_name(store, rank)
+        name, links = _name_attempt(store, ranks) if rank == 0 else _ask_name(store, rank)
     except DistError as error:
         raise InputError(
             f"the processes did not all come together within {JOINING.seconds // 60} minutes "
@@ -36,29 +47,86 @@ def _store_of_this_attempt(_url: str, timeout: timedelta, **_: Any) -> Iterator[
             f"{os.environ.get('MASTER_ADDR')}, port {os.environ.get('MASTER_PORT')}"
         ) from None
     store.set_timeout(timeout)
+    _gatherings.append(Gathering(links, leave))
     yield PrefixStore(name, store), rank, ranks
 
 
-def _name_attempt(store: Store, ranks: int) -> str:
+def _name_attempt(store: Store, ranks: int) -> tuple[str, list[socket.socket]]:
     server, meeting = listen(ranks)
     store.set(_KEY, f"{meeting.port} {meeting.token}")
-    for link in accept(server, meeting, ranks, JOINING.total_seconds()).values():
-        link.close()
-    return meeting.token
+    links = accept(server, meeting, ranks, JOINING.total_seconds())
+    return meeting.token, list(links.values())
 
 
-def _ask_name(store: Store, rank: int) -> str:
+def _ask_name(store: Store, rank: int) -> tuple[str, list[socket.socket]]:
     deadline = time.monotonic() + JOINING.total_seconds()
     while True:
         port, token = store.get(_KEY).decode().split()  # maybe of an attempt before this one
         try:
-            connect(Meeting(int(port), token), rank, os.environ["MASTER_ADDR"]).close()
+            return token, [connect(Meeting(int(port), token), rank, os.environ["MASTER_ADDR"])]
         except InputError:
             if time.monotonic() > deadline:
                 raise
             time.sleep(_PAUSE)
-        else:
-            return token
+
+
+class Gathering:
+    """The links of a rank to those it met, kept until it knows that all have come through.
+
+    Rank 0 has a link to each, the others one to rank 0: where one breaks, both sides leave, and so do all.
+    """
+
+    def __init__(self, links: Sequence[socket.socket], leave: Callable[[], None]) -> None:
+        """`leave` is called, in a thread, where a rank is gone that had not come through."""
+        self._links, self._leave, self._over = list(links), leave, False
+        for link in self._links:
+            _notice_silence(link)
+        threading.Thread(target=self._watch, name="gathering", daemon=True).start()
+
+    def end(self) -> None:
+        """This rank has come through; what becomes of the others is no longer asked here."""
+        self._over = True
+        for link in self._links:
+            with contextlib.suppress(OSError):
+                link.sendall(_THROUGH)
+
+    def _watch(self) -> None:
+        with selectors.DefaultSelector() as waiting, contextlib.ExitStack() as closing:
+            for link in self._links:
+                waiting.register(closing.enter_context(link), selectors.EVENT_READ)
+            while waiting.get_map():
+                for key, _ in waiting.select():
+                    waiting.unregister(key.fileobj)
+                    if not _came_through(key.fileobj) and not self._over:
+                        self._leave()
+
+
+def _notice_silence(link: socket.socket) -> None:
+    """Makes a link break within a minute where the machine at its other end is cut off."""
+    link.setblocking(True)
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in (("TCP_KEEPIDLE", 20), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 4)):
+        if hasattr(socket, option):
+            link.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
+def _came_through(link: socket.socket) -> bool:
+    with contextlib.suppress(OSError):
+        return link.recv(len(_THROUGH)) == _THROUGH
+    return False
+
+
+def leave() -> None:
+    """Ends this process, which may wait in C code, as one that is to be started again."""
+    told = "a process ended before all had met: the others leave, and the same command begins again"
+    print(f"train.py: {told}", file=sys.stderr, flush=True)
+    os._exit(LOST)
+
+
+def end_gathering() -> None:
+    """The group of processes stands on this rank."""
+    while _gatherings:
+        _gatherings.pop().end()
 
 
 with contextlib.suppress(RuntimeError):  # it is registered

@@ -17,7 +17,7 @@ from fes.batch import Batch
 from fes.errors import InputError
 from fes.hardware import Hardware, pieces
 from fes.machine import cores
-from fes.runtime.attempt import METHOD
+from fes.runtime.attempt import METHOD, end_gathering
 from fes.runtime.engine import Engine
 from fes.runtime.heartbeat import join_heartbeats, limited
 from fes.runtime.launcher import ON_CPU, Launch, check_together
@@ -76,6 +76,7 @@ class Runtime:
         torch.set_num_threads(max(1, cores() // self.launch.ranks_here))
         with limited(FIRST_EXCHANGE, _SILENT_NETWORK):
             self.wait()
+        end_gathering()
 
     def _refuse_strangers(self) -> None:
         if self.ranks != self.launch.ranks:
