@@ -33,6 +33,7 @@ check: $(VENV)/installed  ## Format and lint
 bench: $(VENV)/installed  ## Measure the speed of the parts on this machine
 	$(BIN)/python -m bench.speed
 	$(BIN)/python -m bench.data
+	$(BIN)/python -m bench.profile
 	$(BIN)/python -m bench.gains
 	$(BIN)/python -m bench.machinery
 	$(BIN)/python -m bench.plot
@@ -40,7 +41,7 @@ bench: $(VENV)/installed  ## Measure the speed of the parts on this machine
 # A test that fails (code 1) does not keep the benches from running; a machine without a GPU (code 2) does.
 gpu: $(VENV)/installed  ## Run the tests and benches that need a GPU; lines of json in bench/results
 	@$(BIN)/python -m bench.gpu; worst=$$?; [ $$worst -le 1 ] || exit $$worst; \
-	for each in speed gains machinery plot; do \
+	for each in speed profile gains machinery plot; do \
 		$(BIN)/python -m bench.$$each || { code=$$?; [ $$code -le $$worst ] || worst=$$code; }; \
 	done; exit $$worst
 

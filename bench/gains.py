@@ -1,6 +1,7 @@
 """What each way to compute the same step brings: `python -m bench.gains --help`.
 
-A cycle is one step of the critics, one of the autoencoder and one of the average. Each way is measured beside
+A cycle is one step of the critics, or more where the way is about several, one of the autoencoder and one of
+the average. Each way is measured beside
 the plain one (float32, nothing else) on the same networks and in turn with it, and told as a ratio of times.
 Prints a table and adds a line of json for each way to bench/results/gains.jsonl.
 """
@@ -19,6 +20,7 @@ from bench.overhead import now
 from bench.peers.step import PeerTrainer
 from bench.recording import RESULTS, keep, machine
 from bench.tables import show
+from bench.variants import VARIANTS, AverageInALoop, compile_autoencoder
 from fes.batch import Batch
 from fes.config import Config, LossConfig, ModelConfig
 from fes.draws import Noise, noise
@@ -47,6 +49,8 @@ class Options:
     """Most and fewest feature maps."""
     cycles: int = 20
     """How often each way is timed."""
+    only: tuple[str, ...] = ()
+    """Ways to measure, by name; none given: all."""
     threads: int = 1
     """Threads of the CPU."""
     device: str = "cuda" if torch.cuda.is_available() else "cpu"
@@ -60,10 +64,18 @@ class Way:
     name: str
     precision: Precision = "no"
     hardware: Hardware = field(default_factory=Hardware)
-    fused: bool = False
-    """Adam in one kernel of its own."""
+    adam: str | None = None
+    """How Adam goes over the weights: `fused` or `foreach`; None: as torch chooses."""
     peer: bool = False
     """Taken as common trainers do, in `bench.peers`."""
+    critics: str | None = None
+    """A variant of the critics' objective (`bench.variants`)."""
+    critic_steps: int = 1
+    """Steps of the critics to one of the autoencoder; the plain way beside it takes as many."""
+    compiled: bool = False
+    """Encoder and generator are compiled."""
+    looped: bool = False
+    """The average is moved weight by weight."""
     on: tuple[str, ...] = ("cuda", "cpu")
     """Devices that it makes sense on."""
 
@@ -73,7 +85,15 @@ TF32 = Hardware(tf32=True)
 WAYS = (
     Way("plain"),
     Way("as common trainers do it", peer=True),
-    Way("fused Adam", fused=True),
+    Way("real and synthesised apart", critics="apart"),
+    Way("faces for five steps at once", critics="ahead", critic_steps=5),
+    Way("penalty at each fourth step", critics="lazy", critic_steps=4),
+    Way("Adam in one kernel", adam="fused"),
+    Way("Adam over all weights at once", adam="foreach"),
+    Way("average weight by weight", looped=True),
+    Way("autoencoder compiled", compiled=True),
+    Way("critics compiled", critics="compiled"),
+    Way("both compiled", critics="compiled", compiled=True),
     Way("channels last", hardware=Hardware(channels_last=True)),
     Way("bfloat16", "bf16"),
     Way("tf32", hardware=TF32, on=GPU),
@@ -104,17 +124,16 @@ def work_of(options: Options, model: ModelConfig) -> tuple[Batch, Noise]:
     )
 
 
-def cycle_of(way: Way, options: Options) -> Callable[[], None]:
-    """A step of each player, computed so."""
+def model_of(options: Options) -> ModelConfig:
+    """The networks that are measured."""
     most, fewest = options.features
-    model = ModelConfig(
-        options.resolution,
-        1,
-        max_features=most,
-        min_features=fewest,
-        blocks=options.blocks,
-        skip=options.skip,
-    )
+    sizes = {"max_features": most, "min_features": fewest, "blocks": options.blocks, "skip": options.skip}
+    return ModelConfig(options.resolution, 1, **sizes)
+
+
+def cycle_of(way: Way, options: Options) -> Callable[[], None]:
+    """The steps of the critics, one of the autoencoder and one of the average, computed so."""
+    model = model_of(options)
     networks = Networks(model, seed=0).to(options.device)
     if way.hardware.channels_last:
         networks.to(memory_format=torch.channels_last)
@@ -122,21 +141,35 @@ def cycle_of(way: Way, options: Options) -> Callable[[], None]:
     if way.peer:
         trainer = PeerTrainer(networks, LossConfig())
         return lambda: trainer.cycle(batch, drawn)
-    kind = ReplayedPlayer if way.hardware.replay else Player
-    players = []
-    for objective, optimiser in bare_players(Config("", Path(), model=model), networks).values():
-        if way.fused:
-            (group,) = optimiser.param_groups
-            optimiser = torch.optim.Adam(group["params"], group["lr"], group["betas"], fused=True)
-        players.append(kind(objective, optimiser, precision=way.precision))
-    ema = Ema(networks, halflife_kimg=20.0)
+    critics, autoencoder = players_of(way, networks, model)
+    if way.compiled:
+        compile_autoencoder(networks)
+    ema = (AverageInALoop if way.looped else Ema)(networks, halflife_kimg=20.0)
 
     def cycle() -> None:
-        for player in players:
-            player.step(batch, drawn)
+        if way.critics == "ahead":
+            critics.objective.make(way.critic_steps * [batch], way.critic_steps * [drawn])
+        for _ in range(way.critic_steps):
+            critics.step(batch, drawn)
+        autoencoder.step(batch, drawn)
         ema.update(seen=10**6, images=2 * options.batch)
 
     return cycle
+
+
+def players_of(way: Way, networks: Networks, model: ModelConfig) -> list[Player]:
+    """Critics and autoencoder, whose steps are computed so."""
+    kind = ReplayedPlayer if way.hardware.replay else Player
+    players = []
+    for name, (objective, optimiser) in bare_players(Config("", Path(), model=model), networks).items():
+        if name == "critics" and way.critics:
+            objective = VARIANTS[way.critics](networks, LossConfig())
+        if way.adam:
+            (group,) = optimiser.param_groups
+            how = {way.adam: True}
+            optimiser = torch.optim.Adam(group["params"], group["lr"], group["betas"], **how)
+        players.append(kind(objective, optimiser, precision=way.precision))
+    return players
 
 
 def seconds_of(cycle: Callable[[], None], way: Way, options: Options) -> float:
@@ -153,10 +186,11 @@ def seconds_of(cycle: Callable[[], None], way: Way, options: Options) -> float:
 
 def measure(options: Options) -> list[dict[str, object]]:
     """The seconds of a cycle, its ratio to a plain one right before and after it, and the most memory."""
-    results, plain = [], cycle_of(WAYS[0], options)
+    results = []
     for way in WAYS:
-        if options.device not in way.on:
+        if options.device not in way.on or (options.only and way.name not in options.only):
             continue
+        plain = cycle_of(Way("plain", critic_steps=way.critic_steps), options)
         before = seconds_of(plain, WAYS[0], options)
         if options.device == "cuda":
             torch.cuda.reset_peak_memory_stats()
@@ -170,7 +204,9 @@ def measure(options: Options) -> list[dict[str, object]]:
             torch.cuda.empty_cache()
         after = seconds_of(plain, WAYS[0], options)
         ratio = (before + after) / 2 / seconds
-        results.append({"what": way.name, "seconds": seconds, "ratio": ratio, "gib": gib})
+        steps = way.critic_steps + 1
+        told = {"what": way.name, "seconds": seconds, "ratio": ratio, "gib": gib, "steps": steps}
+        results.append(told)
     return results
 
 
@@ -185,7 +221,7 @@ def main() -> None:
             str(each["what"]),
             f"{1000 * each['seconds']:.1f}",
             f"{each['ratio']:.2f}",
-            f"{500 * each['seconds'] / options.batch:.2f}",
+            f"{1000 * each['seconds'] / each['steps'] / options.batch:.2f}",
         )
         for each in results
     ]

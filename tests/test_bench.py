@@ -10,15 +10,19 @@ import torch
 from PIL import Image
 
 from bench.building import VIEWS, draw_celeba, draw_fer2013
-from bench.gains import Options, work_of
+from bench.gains import Options, model_of, work_of
 from bench.opening import BATCH, ConstantPictures, open_here, simulate
 from bench.peers.step import PeerTrainer
+from bench.profile import PHASES, Clock, Cycle, Profile
 from bench.reading import decoders, readers_of, webdataset_grey
 from bench.strength import Strength, probabilities, table
+from bench.variants import VARIANTS, AverageInALoop
 from fes.config import LossConfig, ModelConfig
+from fes.ema import Ema
 from fes.judge import Judge, save_judge
 from fes.networks import Networks
-from fes.objectives import AutoencoderObjective, CriticObjective
+from fes.objectives import AutoencoderObjective, CriticObjective, bare_players
+from fes.runtime.player import Player
 from fes.stream import Stream
 from shards.index import Folder, ShardIndex
 from shards.sources.celeba import FACE, HEIGHT, WIDTH, read_celeba
@@ -71,6 +75,65 @@ def test_the_step_of_common_trainers_minimises_the_same_losses(tiny_model: Model
         assert theirs == pytest.approx(ours[kind], rel=1e-5)
 
 
+@pytest.mark.parametrize("name", ["apart", "ahead", "compiled"])
+def test_variants_of_the_critics_step_have_the_same_loss_and_gradients(
+    name: str, tiny_model: ModelConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "compile", lambda function, **_: function)  # that would take a minute
+    losses, gradients = [], []
+    for kind in (CriticObjective, VARIANTS[name]):
+        networks = Networks(tiny_model, seed=0)
+        networks.image_critic.head.requires_grad_(False)
+        batch, noise = work_of(Options(batch=4, device="cpu"), tiny_model)
+        objective = kind(networks, LossConfig())
+        if name == "ahead" and kind is not CriticObjective:
+            objective.make([batch, batch], [noise, noise])
+            objective(batch, noise)  # the second step's faces are asked about
+        loss, _ = objective(batch, noise)
+        loss.backward()
+        losses.append(loss.item())
+        gradients.append([each.grad for each in networks.parameters() if each.grad is not None])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    for ours, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+def test_a_profile_is_one_of_the_steps_that_players_take(tmp_path: Path) -> None:
+    options = Profile(features=(32, 8), batch=4, cycles=1, device="cpu")
+    clock = Clock(torch.device("cpu"))
+    cycle = Cycle(options, tmp_path, clock)
+    networks = Networks(model_of(options), seed=0)
+    cycle.networks.load_state_dict(networks.state_dict())
+    players = bare_players(cycle.config, networks).values()
+    for number in range(2):
+        cycle.take(number)
+        for step, player in enumerate(players):
+            Player(*player).step(cycle.stream[2 * number + step], cycle.noise)
+    for ours, theirs in zip(cycle.networks.parameters(), networks.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    assert {phase for phase, seconds in clock.seconds.items() if len(seconds) == 2} == set(PHASES)
+    assert 0 < cycle.snapshot(tmp_path / "snapshot.safetensors") < 1
+
+
+def test_a_lazy_penalty_is_there_at_each_fourth_step(tiny_model: ModelConfig) -> None:
+    batch, noise = work_of(Options(batch=4, device="cpu"), tiny_model)
+    objective = VARIANTS["lazy"](Networks(tiny_model, seed=0), LossConfig())
+    penalties = [float(objective(batch, noise)[1]["critic/image_penalty"]) for _ in range(6)]
+    assert [penalty > 0 for penalty in penalties] == [True, False, False, False, True, False]
+
+
+def test_an_average_in_a_loop_is_the_same(tiny_model: ModelConfig) -> None:
+    networks = Networks(tiny_model, seed=0)
+    averages = [Ema(networks, 20.0), AverageInALoop(networks, 20.0)]
+    with torch.no_grad():
+        for parameter in networks.parameters():
+            parameter.add_(1.0)
+    for each in averages:
+        each.update(seen=10**6, images=64)
+    for ours, theirs in zip(*(each.average.parameters() for each in averages), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 def test_a_drawn_csv_is_read_like_fer2013(tmp_path: Path) -> None:
     draw_fer2013(tmp_path / "fer2013.csv", 20)
     source = read_fer2013(tmp_path / "fer2013.csv")
@@ -103,9 +166,9 @@ def test_a_simulated_data_set_has_the_shards_that_a_build_would_make(tmp_path: P
 @pytest.mark.parametrize(
     ("codes", "started", "worst"),
     [
-        ({}, 5, 0),
-        ({"gpu": 1}, 5, 1),
-        ({"gpu": 1, "speed": 3, "plot": 2}, 5, 3),
+        ({}, 6, 0),
+        ({"gpu": 1}, 6, 1),
+        ({"gpu": 1, "speed": 3, "plot": 2}, 6, 3),
         ({"gpu": 2}, 1, 2),
     ],
 )
@@ -120,7 +183,7 @@ def test_make_gpu_runs_all_benches_though_one_fails_but_none_without_a_gpu(
     (tmp_path / "installed").touch()  # so that make installs nothing
     words = ["make", "-s", "gpu", f"VENV={tmp_path}"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
-    names = ["bench.gpu", "bench.speed", "bench.gains", "bench.machinery", "bench.plot"]
+    names = ["bench.gpu", "bench.speed", "bench.profile", "bench.gains", "bench.machinery", "bench.plot"]
     assert (tmp_path / "started").read_text().splitlines() == names[:started]
     assert done.returncode == (2 if worst else 0)  # make's own code
     assert (f"Error {worst}" in done.stderr) == (worst > 0)
