@@ -56,7 +56,7 @@ def read_other(path: Path | None) -> Other | None:
         return None
     snapshot = find_snapshot(path)
     tensors, model = read_snapshot(snapshot)
-    states = list_states(path) if path.is_dir() else []
+    states = list_states(snapshot.parent) if path.is_dir() else []
     if states:
         kept = tensors_of(states[-1] / "networks.safetensors", "--init-from")
         tensors |= {name: each for name, each in kept.items() if name.partition(".")[0].endswith("_critic")}

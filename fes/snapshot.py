@@ -70,7 +70,7 @@ def save_snapshot(
 
 
 def find_snapshot(path: Path) -> Path:
-    """The snapshot that a user means by a file, or by a run's folder: its newest.
+    """The snapshot that a user means by a file, or by a run's folder: its newest, or the highest level's.
 
     Raises:
         InputError: there is none.
@@ -79,7 +79,8 @@ def find_snapshot(path: Path) -> Path:
         return path
     if not path.is_dir():
         raise InputError(f"no snapshot and no run at {path}")
-    found = sorted(path.glob("snapshot-*.safetensors"))
+    levels = sorted((each for each in path.iterdir() if each.name.isdigit()), key=lambda each: int(each.name))
+    found = [each for run in (*levels, path) for each in sorted(run.glob("snapshot-*.safetensors"))]
     if not found:
         raise InputError(f"the folder {path} holds no snapshot-*.safetensors: is it a run that has begun?")
     return found[-1]

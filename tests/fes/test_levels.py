@@ -13,8 +13,9 @@ from fes.arguments import parse, parse_levels
 from fes.config import Config
 from fes.edges import edge_among
 from fes.errors import InputError
+from fes.growth import read_other
 from fes.levels import chain, has_levels, split
-from fes.snapshot import load_snapshot
+from fes.snapshot import find_snapshot, load_snapshot
 from fes.stages import share_of_new_blocks
 from fes.state import list_states
 from fes.tree import to_tree
@@ -153,6 +154,13 @@ def test_a_run_of_levels_leaves_one_run_each_and_snapshots_that_can_be_used_at_a
         assert found.generator(code, torch.tensor([3])).shape == (1, 1, 96, 96)
         assert found.generator.edges.share == pytest.approx(share if fading else 0.0)
     assert len(list((high / "grids").iterdir())) == 6
+
+
+def test_the_folder_of_all_levels_stands_for_the_highest(climbed):
+    assert find_snapshot(climbed.run) == max((climbed.run / "96").glob("snapshot-*"))
+    other = read_other(climbed.run)
+    assert other.model.resolution == 96
+    assert any(name.startswith("image_critic.") for name in other.tensors)
 
 
 def test_new_blocks_and_edges_learn_while_they_fade_in(climbed):
