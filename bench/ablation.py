@@ -5,9 +5,9 @@
 
 Each variant is trained from the same seed for as many pictures and measured by `fes evaluate` on the held-out
 faces. A variant that is done is not done again, one that was interrupted goes on: the same command finishes
-what is missing, and `--only` does some of them. The opening is a quarter of each run. With `--start` variants
-go on from a trained run instead, without an opening: that shows what holds up what is there, and networks of
-another make are left out. The table goes to the terminal and to OUT/table.md.
+what is missing, and `--only` does some of them. The opening is a quarter of each run, or `--opening` of it.
+With `--start` variants go on from a trained run instead, without an opening: that shows what holds up what is
+there, and networks of another make are left out. The table goes to the terminal and to OUT/table.md.
 """
 
 import json
@@ -88,10 +88,20 @@ class Ablation:
     """A run of the recipe to begin with. None: random weights."""
     kimg: float = 60.0
     """Length of each run."""
+    opening: float = 0.25
+    """Share of each run that is the opening."""
     only: tuple[str, ...] = ()
     """Variants to run; none given: all."""
     faces: int = 200
     """Held-out faces that each is measured on."""
+
+
+def length_of_opening(asked: Ablation, variant: str) -> float:
+    """The kimg of the opening, at most what other stages leave of the run."""
+    if asked.start or variant == ORIGINAL:
+        return 0.0
+    before = sum(asked.kimg / 5 for word in VARIANTS[variant].split() if word == "{fifth}")
+    return min(asked.opening * asked.kimg, asked.kimg - before)
 
 
 def commands(asked: Ablation, variant: str) -> tuple[list[str], list[str]]:
@@ -100,7 +110,7 @@ def commands(asked: Ablation, variant: str) -> tuple[list[str], list[str]]:
     flags = "" if variant == ORIGINAL else VARIANTS[variant].format(fifth=asked.kimg / 5)
     run = str(asked.out / variant.replace(" ", "-").replace(":", "").replace(",", ""))
     length = str(asked.kimg)
-    opening = ["--stages.opening.kimg", "0" if asked.start or variant == ORIGINAL else str(asked.kimg / 4)]
+    opening = ["--stages.opening.kimg", str(length_of_opening(asked, variant))]
     clock = ["--clock.total-kimg", length, "--clock.snapshot-kimg", length, "--clock.state-kimg", length]
     train = ["--config", str(recipe), "--data", asked.data, "--run", run, *clock, *opening, *flags.split()]
     if variant != ORIGINAL:
