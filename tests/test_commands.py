@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fes.arguments import parse
+from fes.arguments import parse_levels
+from fes.levels import has_levels, split
 from fes.tree import flat, read_yaml, to_tree
 
 REPOSITORY = Path(__file__).parents[1]
@@ -42,8 +43,11 @@ def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 @pytest.mark.parametrize("recipe", sorted(REPOSITORY.glob("recipes/*.yaml")), ids=lambda path: path.stem)
 def test_a_recipe_is_a_config_that_can_be_trained(recipe: Path) -> None:
-    config = parse(["--config", str(recipe), "--data", "data", "--run", "run"]).config
-    assert flat(read_yaml(recipe)).items() <= flat(to_tree(config)).items()
+    tree = read_yaml(recipe)
+    levels = split(tree, recipe.name) if has_levels(tree) else [tree]
+    asked = parse_levels(["--config", str(recipe), "--data", "data", "--run", "run"])
+    for level, each in zip(levels, asked, strict=True):
+        assert flat(level).items() <= flat(to_tree(each.config)).items()
 
 
 @pytest.fixture
