@@ -54,9 +54,9 @@ class Growing:
     """A judge for 96 px."""
     out: Path
     """Folder for the runs, the table and the picture."""
-    low_kimg: float = 90.0
+    low_kimg: float = 34.0
     """Length of the level at 48 px."""
-    high_kimg: float = 60.0
+    high_kimg: float = 11.0
     """Length of the level at 96 px."""
     faces: int = 200
     """Held-out faces that both are measured on."""

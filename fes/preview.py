@@ -16,6 +16,7 @@ from fes.mixture import Mixture
 from fes.networks import Networks
 from fes.plan import describe
 from fes.runtime.processes import Runtime
+from fes.state import has_finished
 
 
 class Task(NamedTuple):
@@ -27,20 +28,22 @@ class Task(NamedTuple):
 
 def show(tasks: Sequence[Task], runtime: Runtime) -> int:
     """Prints what would be trained; returns the process's exit code."""
+    before: Config | None = None
     for asked, mixture in tasks:
         config = asked.config
         plan = describe(config, mixture, runtime.ranks)
-        taken = runtime.from_main(partial(_taken, config))
+        taken = runtime.from_main(partial(_taken, config, before))
         if runtime.is_main:
             print(f"{plan}\n{taken}{runtime.describe(config.batch)}\n{_memory(config, runtime)}")
+        before = config
     return 0
 
 
-def _taken(config: Config) -> str:
-    """What becomes of the tensors of `config.init_from`, where that is made already."""
+def _taken(config: Config, before: Config | None) -> str:
+    """What becomes of the tensors of `config.init_from`, unless it is the level before, unfinished."""
     if config.init_from is None:
         return ""
-    if not config.init_from.exists():
+    if before and not has_finished(before.run, before.clock.total_kimg):
         return f"\nbegins with the networks of {config.init_from}\n\n"
     networks = Networks(config.model, config.seed)
     return f"\n{table(take_over(networks, read_other(config.init_from), config.model))}\n\n"

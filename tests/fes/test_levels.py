@@ -207,6 +207,24 @@ def test_a_dry_run_lists_what_becomes_of_each_tensor(climbed, tmp_path, capsys):
     assert not (tmp_path / "new").exists()
 
 
+def test_a_dry_run_of_levels_tells_of_those_that_are_not_there_yet(climbed, tmp_path, capsys):
+    assert run(file_of(climbed, tmp_path), "--dry-run") == 0
+    assert "copied    encoder.features.edges.48.weight" in capsys.readouterr().out
+    again = dataclasses.replace(climbed, run=tmp_path / "run")
+    assert run(file_of(again, tmp_path), "--dry-run") == 0
+    assert f"begins with the networks of {again.run / '48'}" in capsys.readouterr().out
+    assert not again.run.exists()
+
+
+def test_a_run_to_begin_with_that_is_not_there_is_one_sentence(climbed, tmp_path, capsys):
+    for more in ([], ["--dry-run"]):
+        words = ["--data", climbed.data, "--run", str(tmp_path / "new"), "--init-from", str(tmp_path / "x")]
+        with pytest.raises(SystemExit) as ended:
+            train.main([*words, *more])
+        assert ended.value.code == 2
+        assert capsys.readouterr().err == f"train.py: no snapshot and no run at {tmp_path / 'x'}\n"
+
+
 def test_networks_of_another_make_end_with_code_2_before_anything_is_written(climbed, tmp_path, capsys):
     words = [
         "--init-from",
