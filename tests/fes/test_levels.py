@@ -1,6 +1,8 @@
 """Runs of rising resolution: their settings, and the same bits at the end however they are interrupted."""
 
 import dataclasses
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from fes.edges import edge_among
 from fes.errors import InputError
 from fes.growth import read_other
 from fes.levels import chain, has_levels, split
+from fes.recorder import Recorder
 from fes.snapshot import find_snapshot, load_snapshot
 from fes.stages import share_of_new_blocks
 from fes.state import list_states
@@ -181,6 +184,23 @@ def test_levels_interrupted_anywhere_end_with_the_same_bits(climbed, tmp_path, c
         assert expected.keys() == found.keys()
         assert [name for name, value in expected.items() if not torch.equal(value, found[name])] == []
     assert capsys.readouterr().out.count("begins with the networks of") == 1
+
+
+def test_a_signal_in_the_first_level_ends_the_command_there(climbed, tmp_path, monkeypatch, capsys):
+    again = dataclasses.replace(climbed, run=tmp_path / "run")
+    tick = Recorder.tick
+
+    def interrupted(self: Recorder, step: int, measurements: dict[str, float]) -> None:
+        tick(self, step, measurements)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Recorder, "tick", interrupted)
+        assert run(file_of(again, tmp_path)) == 128 + signal.SIGTERM
+    assert "stopped at 0.032 kimg and saved; the same command goes on" in capsys.readouterr().out
+    assert not (again.run / "96").exists()
+    assert run(file_of(again, tmp_path, LOW, 0.024)) == 0
+    assert (again.run / "96").exists()
 
 
 def test_a_finished_run_of_levels_changes_nothing_and_looks_at_its_last_alone(climbed, capsys):
