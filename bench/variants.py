@@ -1,6 +1,7 @@
 """The same steps computed in other ways than fes computes them: what was tried to make them faster."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 from unittest import mock
 
 import torch
@@ -8,12 +9,12 @@ from torch import Tensor, nn
 
 from fes import objectives
 from fes.batch import Batch
-from fes.config import Adversary
 from fes.draws import Noise
 from fes.ema import Ema
 from fes.networks import Networks
 from fes.objectives import CriticObjective, Measurements
 
+Critic = Callable[[Tensor], Tensor]
 LAZY = 4
 """Steps of the critics for one penalty, where it is lazy (Karras et al., 2020, take 16 with R1)."""
 
@@ -21,23 +22,15 @@ LAZY = 4
 class Apart(CriticObjective):
     """Real and synthesised pictures go through a critic one after the other, as they need not."""
 
-    def _duel(
-        self,
-        name: str,
-        critic: Callable[[Tensor], Tensor],
-        real: Tensor,
-        synthesised: Tensor,
-        epsilon: Tensor,
-        adversary: Adversary,
-    ) -> tuple[Tensor, Measurements]:
+    def _duel(self, name: str, critic: Critic, real: Tensor, *others: Any) -> tuple[Tensor, Measurements]:
         def in_turn(x: Tensor) -> Tensor:
             return torch.cat([critic(part) for part in x.chunk(max(1, len(x) // len(real)))])
 
-        return super()._duel(name, in_turn, real, synthesised, epsilon, adversary)
+        return super()._duel(name, in_turn, real, *others)
 
 
 class Lazy(CriticObjective):
-    """The penalty at one of four steps alone, and four times as heavy: the same on average, not at each."""
+    """The penalty at one of four steps alone; who trained so would make it four times as heavy."""
 
     turn = 0
 
@@ -101,21 +94,14 @@ class Compiled(CriticObjective):
         norm = compiled_norm(lambda x: self.image_critic(x, label).score, between)
         return self.image_critic(both, twice).score, norm
 
-    def _duel(
-        self,
-        name: str,
-        critic: Callable[[Tensor], Tensor],
-        real: Tensor,
-        synthesised: Tensor,
-        epsilon: Tensor,
-        adversary: Adversary,
-    ) -> tuple[Tensor, Measurements]:
+    def _duel(self, name: str, critic: Critic, real: Tensor, *others: Any) -> tuple[Tensor, Measurements]:
         if name != "image":
-            return super()._duel(name, critic, real, synthesised, epsilon, adversary)
+            return super()._duel(name, critic, real, *others)
+        synthesised, epsilon, adversary = others
         between = objectives.penalised_at(adversary, real, synthesised, epsilon)
         scores, norm = self._compiled(torch.cat([real, synthesised]), between, self.label)
         with mock.patch.object(objectives, "gradient_norm", return_value=norm):
-            return super()._duel(name, lambda _: scores, real, synthesised, epsilon, adversary)
+            return super()._duel(name, lambda _: scores, real, *others)
 
     def forward(self, batch: Batch, noise: Noise) -> tuple[Tensor, Measurements]:
         self.label = batch.label

@@ -137,6 +137,5 @@ def describe_memory(config: Config, pictures: int, precision: Precision, limit: 
     return (
         f"tensors of a process: about {peak / GIB:.2f} GiB with {pictures} pictures at once, "
         f"{few.kept / GIB:.2f} of it for weights and optimisers; {of} has room for about "
-        f"{_fitting(few, each, limit):,} "
-        "(--micro-batch)"
+        f"{_fitting(few, each, limit):,} (--micro-batch)"
     )

@@ -118,8 +118,9 @@ def _came_through(link: socket.socket) -> bool:
 
 def leave() -> None:
     """Ends this process, which may wait in C code, as one that is to be started again."""
-    told = "a process ended before all had met: the others leave, and the same command begins again"
-    print(f"train.py: {told}", file=sys.stderr, flush=True)
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # one on each machine tells
+        told = "a process ended before all had met: the others leave, and the same command begins again"
+        print(f"train.py: {told}", file=sys.stderr, flush=True)
     os._exit(LOST)
 
 
