@@ -43,7 +43,7 @@ class Options:
     """Pictures per batch."""
     blocks: Literal["strided", "residual"] = "strided"
     """What the networks are made of."""
-    skip: Literal["none", "mask"] = "none"
+    skip: Literal["none", "mask", "warp"] = "none"
     """What reaches the generator besides z."""
     features: tuple[int, int] = (256, 32)
     """Most and fewest feature maps."""

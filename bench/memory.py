@@ -27,7 +27,7 @@ class Options:
     """Pictures at once."""
     blocks: tuple[Literal["strided", "residual"], ...] = ("strided", "residual")
     """What the networks are made of."""
-    skip: Literal["none", "features", "residual", "mask"] = "mask"
+    skip: Literal["none", "features", "residual", "mask", "warp"] = "mask"
     """What reaches the generator besides z."""
     precision: Precision = "no"
     """What networks compute in."""

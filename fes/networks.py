@@ -29,14 +29,16 @@ from fes.blocks import (
     upsample,
 )
 from fes.config import ModelConfig
+from fes.drawing import Drawing
 from fes.edges import SLOPE, Edges
 from fes.expressions import EXPRESSIONS
 from fes.residual import ResidualDownsampler, ResidualGeneratorBlock, begin_as_identity, to_picture
 
-_OPEN = 0.02
-"""The least share of what is drawn in a picture that is laid over its source by a mask."""
-_INSIDE = 0.99
-"""Sources are taken so much nearer to 0 that their inverse tanh is finite."""
+_NODES = 8
+"""Places of which the generator says where they come from, along a side, as a multiple of the coarsest
+resolution."""
+_SHUT = -2.0
+"""Of the mask over a source that is bent, at first, before its sigmoid: bending comes before drawing."""
 
 
 class Code(NamedTuple):
@@ -47,7 +49,7 @@ class Code(NamedTuple):
     maps: tuple[Tensor, ...] = ()
     """Where `model.skip` is set: the encoder's feature maps, fine to coarse, without the last."""
     source: Tensor | None = None
-    """Where `model.skip` is residual or mask: the pictures themselves."""
+    """Where `model.skip` is residual, mask or warp: the pictures themselves."""
 
     def repeat(self, times: int) -> "Code":
         """The same codes so many times, one batch behind the other."""
@@ -103,41 +105,56 @@ class Generator(nn.Module):
             self.blocks[f"block{at}"] = block(features_at(at // 2, model), features)
             if model.skip != "none":
                 self.joins[f"block{at}"] = nn.Conv2d(features, features, kernel_size=1)
-        self.masks, self.resolution = model.skip == "mask", resolution
+        self.masks, self.resolution = _masks(model), resolution
         self.to_image, self.edges = self.new_edge(model), Edges(per_pixel=1 if residual else 2)
+        self.to_flow = nn.ModuleDict()
+        if model.skip == "warp":
+            nodes = self.base * _NODES
+            self.to_flow[f"block{nodes}"] = to_picture(features_at(nodes, model), 2)
         initialise(self)
         begin_as_identity(self)
         # The first pictures are a calm grey, not the noise of a saturated tanh, which takes long to leave.
         nn.init.normal_(self.to_image.weight, std=0.02)
+        for to_flow in self.to_flow.values():
+            nn.init.normal_(to_flow.weight, std=0.01)
+            nn.init.constant_(self.to_image.bias[-1:], _SHUT)
 
     @staticmethod
     def new_edge(model: ModelConfig) -> nn.Module:
         """A layer that draws pictures of the model's resolution, and the mask where there is one."""
         resolution, channels = resolved(model)
-        drawn = channels + (model.skip == "mask")
+        drawn = channels + _masks(model)
         if model.blocks == "residual":
             return to_picture(features_at(resolution, model), drawn)
         return upsample(features_at(resolution // 2, model), drawn)
 
+    def from_source(self) -> nn.ModuleList:
+        """What has no part in drawing a code that holds z alone."""
+        return nn.ModuleList([self.joins, self.to_flow])
+
     def forward(self, code: Code, label: Tensor) -> Tensor:
+        return self.drawing(code, label).picture()
+
+    def drawing(self, code: Code, label: Tensor) -> Drawing:
+        """What is drawn and how its source is bent, before it is a picture."""
         h = rearrange(self.from_code(code.z), "b (f h w) -> b f h w", h=self.base, w=self.base)
         h = functional.leaky_relu(self.norm(h, label), SLOPE)
-        maps, old = list(code.maps), None
+        maps, old, flow = list(code.maps), None, None
         for name, block in self.blocks.items():
             h = block(h, label, self.joins[name](maps.pop()) if maps else None)
             old = self.edges.drawn(name, h, self.resolution) if old is None else old
-        drawn = self.to_image(h)
-        return self._picture(drawn if old is None else torch.lerp(old, drawn, self.edges.share), code.source)
-
-    def _picture(self, h: Tensor, source: Tensor | None) -> Tensor:
-        """[batch, channels (and the mask), ...] -> the picture, drawn anew or over the source."""
+            if code.source is not None and name in self.to_flow:
+                flow = self.to_flow[name](h)
+        h = self.to_image(h) if old is None else torch.lerp(old, self.to_image(h), self.edges.share)
         # Autocast leaves the source in its own precision, and does not mix two of them.
-        h = h if source is None else h.to(source.dtype)
-        if self.masks:
-            drawn, mask = torch.tanh(h[:, :-1]), torch.sigmoid(h[:, -1:])
-            # Never quite closed: through a mask of 0 nothing would be learnt any more.
-            return drawn if source is None else torch.lerp(source, drawn, _OPEN + (1 - _OPEN) * mask)
-        return torch.tanh(h if source is None else h + torch.atanh(_INSIDE * source))
+        h = h if code.source is None else h.to(code.source.dtype)
+        drawn, mask = (h[:, :-1], h[:, -1:]) if self.masks else (h, None)
+        return Drawing(drawn, code.source, mask, flow)
+
+
+def _masks(model: ModelConfig) -> bool:
+    """Whether what is drawn lies over its source through a mask."""
+    return model.skip in ("mask", "warp")
 
 
 class LatentCritic(nn.Module):

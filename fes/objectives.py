@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from fes.batch import Batch
 from fes.config import Adversary, Config, LossConfig, Stage
 from fes.dials import Dials
+from fes.drawing import Drawing
 from fes.draws import Noise
 from fes.guided import Guide, guided_error
 from fes.losses import (
@@ -185,15 +186,16 @@ class AutoencoderObjective(nn.Module):
 
     def _terms(self, x_real: Tensor, batch: Batch, noise: Noise) -> tuple[dict[str, Term], Measurements]:
         if self.stage == "gan":
-            x_swap = self.generator(Code(noise.z_prior), batch.partner_label)
-            return self._asked(x_swap, batch, noise)
+            swap = self.generator.drawing(Code(noise.z_prior), batch.partner_label)
+            return self._asked(swap.picture(), swap, batch, noise)
         code = self.encoder(x_real)
         if self.stage == "autoencoder":
             return self._kept(code, self.generator(code, batch.label), x_real)
         labels = torch.cat([batch.label, batch.partner_label])
-        x_recon, x_swap = self.generator(code.repeat(2), labels).chunk(2)
-        kept, told = self._kept(code, x_recon, x_real)
-        asked, more = self._asked(x_swap, batch, noise)
+        recon, swap = self.generator.drawing(code.repeat(2), labels).halves()
+        x_swap = swap.picture()
+        kept, told = self._kept(code, recon.picture(), x_real)
+        asked, more = self._asked(x_swap, swap, batch, noise)
         return kept | asked | self._returned(code, x_swap, x_real, batch), told | more
 
     def _kept(self, code: Code, x_recon: Tensor, x_real: Tensor) -> tuple[dict[str, Term], Measurements]:
@@ -211,7 +213,9 @@ class AutoencoderObjective(nn.Module):
             terms["feature"] = Term(weights.feature_weight, distance, x_recon)
         return terms, {"autoencoder/reconstruction_l1": (x_recon.detach() - x_real).abs().mean() / 2}
 
-    def _asked(self, x_swap: Tensor, batch: Batch, noise: Noise) -> tuple[dict[str, Term], Measurements]:
+    def _asked(
+        self, x_swap: Tensor, swap: Drawing, batch: Batch, noise: Noise
+    ) -> tuple[dict[str, Term], Measurements]:
         """What makes the pictures real ones of the asked class, which is the partners'."""
         _, image_critic, dials = self._others
         label, dtype, weights = batch.partner_label, noise.z_prior.dtype, self.weights
@@ -231,13 +235,11 @@ class AutoencoderObjective(nn.Module):
             terms["expression"] = Term(weights.expression_weight, expression_error(logits, label), x_swap)
             told["autoencoder/expression_accuracy"] = (logits.argmax(1) == label).to(dtype).mean()
         if weights.guide_weight:
+            if weights.guide_painting < 1:
+                x_swap = swap.picture(weights.guide_painting)
+                x_shown = dials.augmented(x_swap, noise)
             error, accuracy = guided_error(
-                weights,
-                lambda x: self._guide(x, noise.guide).to(dtype),
-                x_swap,
-                x_shown,
-                x_partner,
-                label,
+                weights, lambda x: self._guide(x, noise.guide).to(dtype), x_swap, x_shown, x_partner, label
             )
             terms["guide"] = Term(weights.guide_weight, error, x_swap)
             told["autoencoder/guide_accuracy"] = accuracy
@@ -280,7 +282,7 @@ def bare_players(
     adam = config.optimiser
     dials = dials or Dials(config.loss, config.augment, next(networks.parameters()).device)
     # What no term of the stage reaches is not trained, and ranks do not wait for its gradients.
-    networks.generator.joins.requires_grad_(stage != "gan")
+    networks.generator.from_source().requires_grad_(stage != "gan")
     networks.image_critic.head.requires_grad_(config.loss.expression_weight > 0)
 
     def player(objective: nn.Module, rate: float) -> BarePlayer:

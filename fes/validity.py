@@ -72,7 +72,7 @@ _WEIGHTS_OF_STAGES = {
     "autoencoder": ("reconstruction_weight", "latent_weight"),
     "gan": ("image_weight", "expression_weight", "guide_weight"),
 }
-_SHARES = ("augment.class_balance", "augment.strength")
+_SHARES = ("augment.class_balance", "augment.strength", "loss.guide_painting")
 
 
 def check(config: Config) -> Config:
@@ -103,6 +103,11 @@ def check(config: Config) -> Config:
         raise InputError(
             "--loss.guide-weight and --start.guide belong together: how strongly a guide pulls, and its "
             "file, made by 'fes judge train --noise 0.5'"
+        )
+    if config.loss.guide_painting < 1 and config.model.skip != "warp":
+        raise InputError(
+            f"--loss.guide-painting is {config.loss.guide_painting:g}, and with --model.skip "
+            f"{config.model.skip} a guide can do nothing but paint: leave it out, or take --model.skip warp"
         )
     return config
 

@@ -59,7 +59,7 @@ class Bench:
     """Folder for bench.jsonl, to which a line is added for each resolution, and bench.png."""
     blocks: Literal["strided", "residual"] = ModelConfig.blocks
     """What the networks are made of, as train.py's --model.blocks."""
-    skip: Literal["none", "features", "residual", "mask"] = ModelConfig.skip
+    skip: Literal["none", "features", "residual", "mask", "warp"] = ModelConfig.skip
     """What reaches the generator besides z, as --model.skip."""
     max_features: int = ModelConfig.max_features
     """Feature maps at the coarsest resolution."""

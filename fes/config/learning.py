@@ -36,6 +36,10 @@ class LossConfig:
     """With a margin, pull until the guide's error is below this as well, in nats."""
     guide_limit: float | None = None
     """Most that the guide pulls at any one face, before its weight, where a critic pulls with about 1."""
+    guide_painting: float = 1.0
+    """Share of the guide's pull, from 0 to 1, that reaches what is drawn over a source that is bent
+    (`model.skip` warp); all of it reaches how it is bent. A guide moves a face well and paints it badly: what
+    it likes to paint are marks, so that is left to the critic."""
     guide_noise: float | None = None
     """Most noise through which the guide looks, a standard deviation. None: what it was trained with."""
     cycle_weight: float = 0.0

@@ -24,6 +24,7 @@ class ModelConfig:
     blocks: Literal["strided", "residual"] = "strided"
     """What encoder, generator and image critic are made of: one convolution with a stride at each resolution,
     as the original; or two beside the identity, from the picture's own resolution on, ten times as slow."""
-    skip: Literal["none", "features", "residual", "mask"] = "none"
+    skip: Literal["none", "features", "residual", "mask", "warp"] = "none"
     """What reaches the generator besides z: nothing, as in the original; the encoder's feature maps; or these
-    and the source, which is then changed (residual) or partly drawn over (mask)."""
+    and the source, which is then changed (residual), partly drawn over (mask), or bent and partly drawn over
+    (warp)."""

@@ -1,0 +1,79 @@
+"""How a picture comes from what the generator's last layers give: drawn anew, or out of its source.
+
+An expression moves much of what is there: brows sink, the corners of a mouth rise. A source that is bent (spatial
+transformers, Jaderberg et al., 2015) keeps the grain, the light and the person of the photograph; what cannot come
+from anywhere, as teeth, is drawn over it through a mask.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+_OPEN = 0.02
+"""The least share of what is drawn in a picture that is laid over its source by a mask."""
+_INSIDE = 0.99
+"""Sources are taken so much nearer to 0 that their inverse tanh is finite."""
+REACH = 0.12
+"""The furthest that a place of a picture is taken from, as a share of its width."""
+_EAGER = 4.0
+"""Numbers that become a flow are enlarged by this: else brows take long to move as far as faces want them to,
+and are drawn elsewhere meanwhile."""
+
+
+class Drawing(NamedTuple):
+    """What the generator makes of codes and labels, before it is a picture."""
+
+    drawn: Tensor
+    """[batch, channels, height, width]: what is drawn, any numbers; of pictures in [-1, 1] the inverse tanh."""
+    source: Tensor | None = None
+    """[batch, channels, height, width] in [-1, 1]: the picture that is changed. None: all is drawn."""
+    mask: Tensor | None = None
+    """[batch, 1, height, width], any numbers: how far what is drawn covers its source."""
+    flow: Tensor | None = None
+    """[batch, 2, nodes, nodes], any numbers: from where, across and down, each place of the source is taken."""
+
+    def picture(self, painted: float = 1.0) -> Tensor:
+        """[batch, channels, height, width] in [-1, 1].
+
+        Args:
+            painted: share, from 0 to 1, of the gradient at the picture that reaches what is drawn and the mask, if
+                there is a source to bend; the picture is the same for all. At 0 only the bending learns.
+        """
+        if self.source is None:
+            return torch.tanh(self.drawn)
+        if self.mask is None:
+            return torch.tanh(self.drawn + torch.atanh(_INSIDE * self.source))
+        # Never quite closed: through a mask of 0 nothing would be learnt any more.
+        drawn, mask = torch.tanh(self.drawn), _OPEN + (1 - _OPEN) * torch.sigmoid(self.mask)
+        if self.flow is None:
+            return torch.lerp(self.source, drawn, mask)
+        bent = bend(self.source, self.flow)
+        return torch.lerp(bent, passing(drawn, painted), passing(mask, painted))
+
+    def halves(self) -> tuple["Drawing", "Drawing"]:
+        """Those of the first half of the batch, and of the second."""
+        parts = [(None, None) if each is None else each.chunk(2) for each in self]
+        first, second = (Drawing(*half) for half in zip(*parts, strict=True))
+        return first, second
+
+
+def passing(x: Tensor, share: float) -> Tensor:
+    """The same values, at which that share of a gradient arrives."""
+    return x if share == 1 else torch.lerp(x.detach(), x, share)
+
+
+def bend(x: Tensor, flow: Tensor) -> Tensor:
+    """Pictures [batch, channels, height, width], each pixel of which is taken from nearby.
+
+    Args:
+        flow: [batch, 2, nodes, nodes], any numbers; their tanh in `REACH` tells how far to the right and how far
+            below a place is taken from. Between nodes it is linear, so that what is fine moves as a whole.
+            What lies outside of a picture is as its border.
+    """
+    away = 2 * REACH * functional.interpolate(torch.tanh(_EAGER * flow), size=x.shape[-2:], mode="bilinear")
+    height, width = ((torch.arange(n, device=x.device, dtype=x.dtype) * 2 + 1) / n - 1 for n in x.shape[-2:])
+    here = torch.stack(torch.meshgrid(width, height, indexing="xy"))
+    places = (here + away.to(x.dtype)).movedim(1, -1)
+    return functional.grid_sample(x, places, padding_mode="border", align_corners=False)
