@@ -1,8 +1,8 @@
 """How a picture comes from what the generator's last layers give: drawn anew, or out of its source.
 
-An expression moves much of what is there: brows sink, the corners of a mouth rise. A source that is bent (spatial
-transformers, Jaderberg et al., 2015) keeps the grain, the light and the person of the photograph; what cannot come
-from anywhere, as teeth, is drawn over it through a mask.
+Much of an expression moves what is there: brows sink, the corners of a mouth rise. A source that is bent
+(Jaderberg et al., 2015) keeps the grain, the light and the person of the photograph; what comes from nowhere
+in it, as teeth, is drawn over it through a mask.
 """
 
 from typing import NamedTuple
@@ -26,20 +26,20 @@ class Drawing(NamedTuple):
     """What the generator makes of codes and labels, before it is a picture."""
 
     drawn: Tensor
-    """[batch, channels, height, width]: what is drawn, any numbers; of pictures in [-1, 1] the inverse tanh."""
+    """[batch, channels, height, width], any numbers, whose tanh is what is drawn."""
     source: Tensor | None = None
     """[batch, channels, height, width] in [-1, 1]: the picture that is changed. None: all is drawn."""
     mask: Tensor | None = None
     """[batch, 1, height, width], any numbers: how far what is drawn covers its source."""
     flow: Tensor | None = None
-    """[batch, 2, nodes, nodes], any numbers: from where, across and down, each place of the source is taken."""
+    """[batch, 2, nodes, nodes], any numbers: how the source is bent before, as `bend` takes it."""
 
     def picture(self, painted: float = 1.0) -> Tensor:
         """[batch, channels, height, width] in [-1, 1].
 
         Args:
-            painted: share, from 0 to 1, of the gradient at the picture that reaches what is drawn and the mask, if
-                there is a source to bend; the picture is the same for all. At 0 only the bending learns.
+            painted: share, from 0 to 1, of a gradient that reaches what is drawn and the mask, where a source
+                is bent: at 0 the bending learns alone. The picture is the same.
         """
         if self.source is None:
             return torch.tanh(self.drawn)
@@ -68,8 +68,8 @@ def bend(x: Tensor, flow: Tensor) -> Tensor:
     """Pictures [batch, channels, height, width], each pixel of which is taken from nearby.
 
     Args:
-        flow: [batch, 2, nodes, nodes], any numbers; their tanh in `REACH` tells how far to the right and how far
-            below a place is taken from. Between nodes it is linear, so that what is fine moves as a whole.
+        flow: [batch, 2, nodes, nodes], any numbers, whose tanh tells how far to the right and how far below
+            a place is taken from, in `REACH`. Between nodes it is linear: what is fine moves as a whole.
             What lies outside of a picture is as its border.
     """
     away = 2 * REACH * functional.interpolate(torch.tanh(_EAGER * flow), size=x.shape[-2:], mode="bilinear")

@@ -14,7 +14,7 @@ SOURCES = sorted([*ROOT.glob("fes/**/*.py"), *ROOT.glob("shards/**/*.py")])
 BENCHES = sorted(ROOT.glob("bench/*.py"))
 
 LAYERS = (
-    {"errors", "expressions", "machine", "batch", "draws", "patience", "adaptive", "edges"},
+    {"errors", "expressions", "machine", "batch", "draws", "patience", "adaptive", "edges", "drawing"},
     {"hardware", "config", "tree", "files", "pictures", "commandline", "order", "mix", "augment", "shipped"},
     {"validity", "levels"},
     {"clock", "blocks", "losses", "dials", "reading", "ahead", "mixture"},
@@ -89,7 +89,18 @@ PLACES = {
 }
 """Where alone a library may be used."""
 
-MATHEMATICS = ("networks", "losses", "objectives", "trainer", "draws", "ema", "meters", "augment", "adaptive")
+MATHEMATICS = (
+    "networks",
+    "drawing",
+    "losses",
+    "objectives",
+    "trainer",
+    "draws",
+    "ema",
+    "meters",
+    "augment",
+    "adaptive",
+)
 NOT_MATHEMATICS = {"fes.runtime", "fes.report", "fes.snapshot", "fes.state", "rich", "accelerate", "tyro"}
 
 

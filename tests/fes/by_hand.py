@@ -154,8 +154,11 @@ class ByHand:
     def pulls(self) -> dict[str, float]:
         """The mean over samples of the norm of each term's gradient."""
         norms = []
+        whole = dataclasses.replace(
+            self.weights, guide_painting=1.0
+        )  # how much of it reaches what is another matter
         for i in range(SIZE):
-            terms, places = self._of_autoencoder(i)
+            terms, places = dataclasses.replace(self, weights=whole)._of_autoencoder(i)
             slopes = {
                 name: torch.autograd.grad(value, places[name], retain_graph=True, allow_unused=True)[0]
                 for name, value in terms.items()
@@ -180,13 +183,19 @@ class ByHand:
             terms["latent"] = -networks.latent_critic(code.z).squeeze()
             places |= {"reconstruction": x_recon, "latent": code.z}
         if self.stage != "autoencoder":
-            x_swap = networks.generator(code, asked)
+            x_swap, drawing = networks.generator(code, asked), networks.generator.drawing(code, asked)
+            if weights.guide_painting < 1:
+                painted = {"drawn": drawing.drawn.detach(), "mask": drawing.mask.detach()}
+                x_moved = drawing._replace(**painted).picture()
             x_shown = self.shown(x_swap, i)
             terms["image"] = self._against_critic(x_shown, asked, i)
             if weights.expression_weight:
                 terms["expression"] = self.surprise(networks.image_critic.head(x_shown), asked)
             if weights.guide_weight:
-                terms["guide"] = self._limited(self._guide_error(x_shown, asked, i), x_swap)
+                share = weights.guide_painting
+                terms["guide"] = share * self._guided(x_swap, asked, i)
+                if share < 1:  # the slopes of both add up, at the same picture
+                    terms["guide"] = terms["guide"] + (1 - share) * self._guided(x_moved, asked, i)
             places |= {"image": x_swap, "expression": x_swap, "guide": x_swap}
         if self.stage in ("opening", "joint"):
             again = networks.encoder(x_swap)
@@ -205,6 +214,9 @@ class ByHand:
                 terms["feature"] = self._seen_difference(x_recon, x)
             places |= {"cycle": x_swap, "consistency": x_swap, "feature": x_recon}
         return terms, places
+
+    def _guided(self, x: Tensor, asked: Tensor, i: int) -> Tensor:
+        return self._limited(self._guide_error(self.shown(x, i), asked, i), x)
 
     def _guide_error(self, x: Tensor, asked: Tensor, i: int) -> Tensor:
         """0 where the guide finds the asked class more clearly than it has to, beside the partner's face."""

@@ -12,7 +12,7 @@ from fes.config import ModelConfig
 from fes.edges import edge_among, edges_of, fade
 from fes.networks import Networks, open_edges
 
-KINDS = list(itertools.product(("strided", "residual"), ("none", "features", "residual", "mask")))
+KINDS = list(itertools.product(("strided", "residual"), ("none", "features", "residual", "mask", "warp")))
 
 
 @pytest.fixture(params=KINDS, ids=[f"{blocks}-{skip}" for blocks, skip in KINDS])

@@ -77,7 +77,7 @@ def test_networks_for_48_and_96_pixels_share_all_blocks_but_the_finest(tiny_mode
 
 @pytest.mark.parametrize("resolution", [48, 64])
 def test_no_samples_output_depends_on_its_neighbours(tiny_model, resolution):
-    model = dataclasses.replace(at(tiny_model, resolution, 3), skip="mask" if resolution == 48 else "none")
+    model = dataclasses.replace(at(tiny_model, resolution, 3), skip="warp" if resolution == 48 else "none")
     networks = Networks(model, seed=0).double()
     rng = torch.Generator().manual_seed(0)
     x = torch.rand(4, 3, resolution, resolution, generator=rng, dtype=torch.float64) * 2 - 1
@@ -151,7 +151,7 @@ def test_parameter_count_counts_every_number(tiny_model):
 
 # ---- what reaches the generator besides z
 
-SKIPS = "none", "features", "residual", "mask"
+SKIPS = "none", "features", "residual", "mask", "warp"
 
 
 def with_skip(model: ModelConfig, skip: str, resolution: int = 48, channels: int = 1) -> Networks:
@@ -214,7 +214,7 @@ def test_a_mask_lies_between_source_and_drawn_and_is_never_closed(tiny_model):
     assert networks.generator.to_image.weight.grad[:, :-1].abs().max() > 0
 
 
-@pytest.mark.parametrize("skip", ["none", "mask"])
+@pytest.mark.parametrize("skip", ["none", "mask", "warp"])
 def test_weights_of_conditions_draw_what_lies_between_and_at_the_corners_the_classes(tiny_model, skip):
     networks = with_skip(tiny_model, skip)
     code = networks.encoder(faces(1).expand(8, -1, -1, -1))
@@ -235,7 +235,7 @@ def test_the_pure_form_has_the_weights_of_the_original(tiny_model):
     assert all(name.startswith("generator.joins.") for name in carrying - pure)
 
 
-@pytest.mark.parametrize("skip", ["none", "features", "residual", "mask"])
+@pytest.mark.parametrize("skip", SKIPS)
 def test_every_kind_draws_in_half_precision_and_sources_stay_in_their_own(tiny_model, skip):
     networks = Networks(dataclasses.replace(tiny_model, skip=skip), seed=0)
     x, label = torch.rand(2, 1, 48, 48) * 2 - 1, torch.tensor([0, 3])
@@ -243,5 +243,5 @@ def test_every_kind_draws_in_half_precision_and_sources_stay_in_their_own(tiny_m
         exact = networks.generator(networks.encoder(x), label)
         with torch.autocast("cpu", torch.bfloat16):
             found = networks.generator(networks.encoder(x), label)
-    assert found.dtype == (torch.float32 if skip in ("residual", "mask") else torch.bfloat16)
+    assert found.dtype == (torch.float32 if skip in ("residual", "mask", "warp") else torch.bfloat16)
     torch.testing.assert_close(found.float(), exact, rtol=0, atol=0.05)

@@ -42,7 +42,7 @@ ALL = dataclasses.replace(
     feature_weight=5.0,
 )
 ADVERSARIES = "wgan-gp", "wgan-gp-one-sided", "r1-non-saturating", "r1-relativistic"
-SKIPS = "none", "features", "residual", "mask"
+SKIPS = "none", "features", "residual", "mask", "warp"
 STAGES = "autoencoder", "gan", "joint"
 OPTIONAL = "expression", "guide", "cycle", "return", "consistency", "light", "feature"
 
@@ -101,10 +101,15 @@ RECIPES = [
         for each in (2.1, 0.1)
     ],
     *[(dataclasses.replace(ALL, guide_limit=each), "joint", "mask", 0.7) for each in (0.25, 1e3)],
+    *[
+        (dataclasses.replace(ALL, guide_painting=each, guide_limit=0.25), "joint", "warp", 0.7)
+        for each in (0.0, 0.3)
+    ],
     *[(ALL, "joint", skip, 0.0) for skip in SKIPS],
     *[(ALL, stage, "features", 0.0) for stage in STAGES[:2]],
     (ALL, "opening", "mask", 0.0),
     (dataclasses.replace(ALL, adversary="r1-relativistic"), "gan", "mask", 0.0),
+    (ALL, "gan", "warp", 0.0),
     (dataclasses.replace(ALL, adversary="r1-relativistic"), "joint", "none", 0.7),
     (ALL, "gan", "none", 0.7),
 ]

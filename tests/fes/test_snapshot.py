@@ -233,7 +233,7 @@ def test_names_of_snapshots_sort_by_time(tmp_path):
     assert sorted(names) == names
 
 
-@pytest.mark.parametrize("skip", ["none", "features", "residual", "mask"])
+@pytest.mark.parametrize("skip", ["none", "features", "residual", "mask", "warp"])
 def test_a_snapshot_of_each_kind_of_network_draws_what_the_average_draws(tiny_config, skip):
     config = dataclasses.replace(tiny_config, model=dataclasses.replace(tiny_config.model, skip=skip))
     config.run.mkdir()
