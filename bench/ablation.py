@@ -21,6 +21,7 @@ import tyro
 
 ROOT = Path(__file__).parents[1]
 NO_GUIDE = "--loss.guide-weight 0 --stages.opening.guide-weight 0"
+ALL_PAINT = "--loss.guide-painting 1"
 VARIANTS: dict[str, str] = {
     "recipe": "",
     "no guide": NO_GUIDE,
@@ -28,6 +29,7 @@ VARIANTS: dict[str, str] = {
     "with an expression head": "--loss.expression-weight 1",
     "no margin for the guide": "--loss.guide-margin None",
     "no limit for the guide": "--loss.guide-limit None",
+    "a guide that paints all it wants": ALL_PAINT,
     "no light": "--loss.light-weight 0",
     "with a margin for the guide": "--loss.guide-margin 0 --loss.guide-clear 0.4",
     "with a limit for the guide": "--loss.guide-limit 0.75",
@@ -47,9 +49,11 @@ VARIANTS: dict[str, str] = {
     "adaptive augmentation": "--augment.strength 0 --augment.adapt-kimg 20",
     "no class balance": "--augment.class-balance 0",
     "three steps of the critics": "--critic-steps 3",
-    "skip: none": "--model.skip none --loss.reconstruction-weight 2",
-    "skip: features": "--model.skip features --loss.reconstruction-weight 2",
-    "skip: residual": "--model.skip residual",
+    "skip: none": f"--model.skip none --loss.reconstruction-weight 2 {ALL_PAINT}",
+    "skip: features": f"--model.skip features --loss.reconstruction-weight 2 {ALL_PAINT}",
+    "skip: residual": f"--model.skip residual {ALL_PAINT}",
+    "skip: mask": f"--model.skip mask {ALL_PAINT}",
+    "skip: warp": "--model.skip warp",
     "stages first": "--stages.autoencoder.kimg {fifth} --stages.gan.kimg {fifth}",
 }
 """What is changed: flags that win over the recipe's; `{fifth}` is a fifth of the run."""

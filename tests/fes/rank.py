@@ -56,10 +56,11 @@ WAYS = {
 BATCH = 12
 CYCLE_KIMG = (CRITIC_STEPS + 1) * BATCH / 1000
 EVERYTHING = {
-    "model": replace(MODEL, skip="mask"),
+    "model": replace(MODEL, skip="warp"),
     "loss": LossConfig(
         expression_weight=0.5,
         guide_weight=0.4,
+        guide_painting=0.3,
         cycle_weight=0.7,
         return_weight=0.6,
         consistency_weight=0.3,

@@ -58,7 +58,7 @@ def enlarged(x: Tensor, factor: int) -> Tensor:
 
 
 def assert_draws_as(new: Networks, old: Networks, small: Tensor, x: Tensor) -> None:
-    """Of `x`, which is `small` enlarged, the new network draws what the old one draws of `small`, enlarged."""
+    """Of `x`, `small` enlarged, the new network draws what the old one draws of `small`, enlarged."""
     factor = x.shape[-1] // small.shape[-1]
     close = partial(torch.testing.assert_close, rtol=0, atol=1e-5)
     with torch.no_grad():
@@ -68,7 +68,7 @@ def assert_draws_as(new: Networks, old: Networks, small: Tensor, x: Tensor) -> N
     if before.flow is None:
         close(now.picture(), enlarged(before.picture(), factor).expand_as(x))
         return
-    # What is bent is the large picture, with its own detail: in squares its pixels are not those of the small one.
+    # What is bent is the large picture itself, with its own detail, not the small one in squares.
     close(now.flow, before.flow)
     close(now.drawn, enlarged(before.drawn, factor).expand_as(x))
     close(now.mask, enlarged(before.mask, factor))

@@ -34,10 +34,11 @@ CONFIG = Config(
 )
 EVERYTHING = dataclasses.replace(
     CONFIG,
-    model=dataclasses.replace(CONFIG.model, skip="mask"),
+    model=dataclasses.replace(CONFIG.model, skip="warp"),
     loss=LossConfig(
         expression_weight=1.0,
         guide_weight=1.0,
+        guide_painting=0.3,
         cycle_weight=1.0,
         consistency_weight=1.0,
         feature_weight=1.0,

@@ -46,6 +46,9 @@ GUIDE = StartConfig(guide=Path("guide.safetensors"))
 GUIDED = (
     config(start=GUIDE, loss=LossConfig(guide_weight=0.5)),
     config(start=GUIDE, stages=StagesConfig(gan=GanStage(1.0, guide_weight=0.5))),
+    config(
+        start=GUIDE, loss=LossConfig(guide_weight=0.5, guide_painting=0.2), model=ModelConfig(skip="warp")
+    ),
     config(start=GUIDE, stages=StagesConfig(gan=GanStage(1.0, image_weight=0.0, guide_weight=0.5))),
     config(
         start=GUIDE,
@@ -134,6 +137,15 @@ def test_good_values_pass(good):
             "they must not exceed --clock.total-kimg, which is 1",
         ),
         ({"loss": LossConfig(guide_weight=-1.0), "start": GUIDE}, "--loss.guide-weight is -1.0: it must be"),
+        (
+            {"loss": LossConfig(guide_painting=1.5), "model": ModelConfig(skip="warp")},
+            "--loss.guide-painting is 1.5: it must be from 0 to 1",
+        ),
+        (
+            {"loss": LossConfig(guide_painting=0.2), "model": ModelConfig(skip="mask")},
+            "--loss.guide-painting is 0.2, and with --model.skip mask a guide can do nothing but paint: "
+            "leave it out, or take --model.skip warp",
+        ),
         (
             {"stages": StagesConfig(gan=GanStage(guide_weight=float("inf")))},
             "--stages.gan.guide-weight is inf: it must be",

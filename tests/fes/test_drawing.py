@@ -1,0 +1,128 @@
+"""Pictures that are drawn, or made out of their source: bending against plain loops, and who learns."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from fes.drawing import REACH, Drawing, bend, passing
+
+
+def numbers(*shape: int, seed: int = 0) -> Tensor:
+    """Of both signs, in float64."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def faces(height: int = 8, width: int = 8) -> Tensor:
+    return torch.tanh(numbers(2, 3, height, width, seed=4))
+
+
+def between(row: list[float], place: float) -> float:
+    """The value at a place of numbers that stand at 0, 1, 2 and so on, with straight lines between them."""
+    place = min(max(place, 0.0), len(row) - 1.0)
+    left = min(int(place), len(row) - 2)
+    return row[left] + (place - left) * (row[left + 1] - row[left])
+
+
+def at(picture: list[list[float]], down: float, across: float) -> float:
+    return between([between(row, across) for row in picture], down)
+
+
+@pytest.mark.parametrize(("height", "width", "nodes"), [(8, 8, 4), (12, 12, 12), (6, 10, 5)])
+def test_each_pixel_is_taken_from_where_the_flow_says(height, width, nodes):
+    x, flow = faces(height, width), 2 * numbers(2, 2, nodes, nodes, seed=1)
+    found = bend(x, flow)
+    assert found.shape == x.shape
+    for number in range(2):
+        away = (REACH * torch.tanh(4 * flow[number])).tolist()
+        for row in range(height):
+            for column in range(width):
+                node = (row + 0.5) / height * nodes - 0.5, (column + 0.5) / width * nodes - 0.5
+                right, below = (at(each, *node) for each in away)
+                for channel in range(3):
+                    wanted = at(x[number, channel].tolist(), row + below * height, column + right * width)
+                    assert found[number, channel, row, column].item() == pytest.approx(wanted, abs=1e-12)
+
+
+def test_without_a_flow_a_picture_stays_and_with_the_same_everywhere_it_moves():
+    x = faces(8, 8)
+    torch.testing.assert_close(bend(x, torch.zeros(2, 2, 4, 4, dtype=x.dtype)), x, rtol=0, atol=1e-15)
+    half_pixel = math.atanh(1 / 16 / REACH) / 4
+    right = torch.tensor([half_pixel, 0.0], dtype=x.dtype).reshape(1, 2, 1, 1).expand(2, 2, 4, 4)
+    moved = bend(x, right)
+    torch.testing.assert_close(moved[..., :-1], (x[..., :-1] + x[..., 1:]) / 2, rtol=0, atol=1e-12)
+    torch.testing.assert_close(moved[..., -1], x[..., -1], rtol=0, atol=1e-12)  # beyond, it is as its border
+
+
+def test_a_bent_picture_has_exact_slopes():
+    x, flow = faces(6, 6), 0.3 * numbers(2, 2, 3, 3, seed=1)
+    assert torch.autograd.gradcheck(bend, (x.requires_grad_(), flow.requires_grad_()))
+
+
+def parts(skip: str) -> Drawing:
+    """A drawing whose numbers all learn."""
+    made = {"drawn": numbers(2, 3, 8, 8, seed=5)}
+    if skip != "none":
+        made["source"] = faces()
+    if skip in ("mask", "warp"):
+        made["mask"] = numbers(2, 1, 8, 8, seed=6)
+    if skip == "warp":
+        made["flow"] = 0.2 * numbers(2, 2, 4, 4, seed=7)
+    return Drawing(**{name: value.requires_grad_() for name, value in made.items()})
+
+
+def test_pictures_are_what_their_kind_says():
+    drawn, source, mask, flow = parts("warp")
+    share = 0.02 + 0.98 / (1 + (-mask).exp())
+    torch.testing.assert_close(Drawing(drawn).picture(), drawn.tanh())
+    torch.testing.assert_close(Drawing(drawn, source).picture(), (drawn + (0.99 * source).atanh()).tanh())
+    masked = (1 - share) * source + share * drawn.tanh()
+    torch.testing.assert_close(Drawing(drawn, source, mask).picture(), masked)
+    warped = (1 - share) * bend(source, flow) + share * drawn.tanh()
+    torch.testing.assert_close(Drawing(drawn, source, mask, flow).picture(), warped)
+    torch.testing.assert_close(Drawing(drawn, None, mask, flow).picture(), drawn.tanh())
+
+
+@pytest.mark.parametrize("painted", [0.0, 0.2, 1.0])
+def test_paint_learns_its_share_and_what_bends_a_source_learns_all(painted):
+    drawing = parts("warp")
+    whole, some = drawing.picture(), drawing.picture(painted)
+    assert torch.equal(whole, some)
+    pull = numbers(*whole.shape, seed=8)
+
+    def slopes(picture: Tensor) -> dict[str, Tensor]:
+        found = torch.autograd.grad((picture * pull).sum(), drawing, allow_unused=True)
+        return {
+            name: torch.zeros_like(of) if each is None else each
+            for name, of, each in zip(drawing._fields, drawing, found, strict=True)
+        }
+
+    expected, found = slopes(whole), slopes(some)
+    for name, slope in expected.items():
+        share = painted if name in ("drawn", "mask") else 1.0
+        torch.testing.assert_close(found[name], share * slope, rtol=1e-12, atol=1e-15)
+        assert slope.abs().max() > 0
+
+
+@pytest.mark.parametrize("skip", ["none", "residual", "mask"])
+def test_where_nothing_bends_all_of_the_pull_reaches_what_is_drawn(skip):
+    drawing = parts(skip)
+    for painted in (0.0, 1.0):
+        (slope,) = torch.autograd.grad(drawing.picture(painted).sum(), drawing.drawn)
+        assert slope.abs().max() > 0
+
+
+def test_halves_are_those_of_the_batch():
+    drawing = parts("warp")
+    first, second = drawing.halves()
+    assert torch.equal(torch.cat([first.picture(), second.picture()]), drawing.picture())
+    assert Drawing(drawing.drawn).halves()[1].source is None
+
+
+def test_a_share_of_a_gradient_passes_and_the_values_do_not_change():
+    x = numbers(5).requires_grad_()
+    assert torch.equal(passing(x, 0.3), x)
+    assert passing(x, 1.0) is x
+    (slope,) = torch.autograd.grad(passing(x, 0.3).sum(), x)
+    torch.testing.assert_close(slope, torch.full_like(x, 0.3))
