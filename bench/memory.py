@@ -3,7 +3,7 @@
 The figures are those of `--dry-run` (`fes.memory`): bytes of tensors, counted in a step without contents.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -27,7 +27,7 @@ class Options:
     """Pictures at once."""
     blocks: tuple[Literal["strided", "residual"], ...] = ("strided", "residual")
     """What the networks are made of."""
-    skip: Literal["none", "features", "residual", "mask", "warp"] = "mask"
+    skip: Literal["none", "features", "residual", "mask", "warp"] = "warp"
     """What reaches the generator besides z."""
     precision: Precision = "no"
     """What networks compute in."""
@@ -39,6 +39,8 @@ def row(options: Options, resolution: int, blocks: Literal["strided", "residual"
     """A line of the table."""
     model = ModelConfig(resolution, options.channels, blocks=blocks, skip=options.skip)
     loss = LossConfig(guide_weight=1.0, guide_margin=0.5, guide_limit=0.75, return_weight=2.0)
+    if options.skip == "warp":
+        loss = replace(loss, guide_painting=0.3)
     config = Config("", Path(), model=model, loss=loss)
     millions = parameter_count(Networks(model, seed=0)) / 1e6
     kept, peak = memory_of(config, options.batch, options.precision)
