@@ -72,8 +72,25 @@ def bend(x: Tensor, flow: Tensor) -> Tensor:
             a place is taken from, in `REACH`. Between nodes it is linear: what is fine moves as a whole.
             What lies outside of a picture is as its border.
     """
-    away = 2 * REACH * functional.interpolate(torch.tanh(_EAGER * flow), size=x.shape[-2:], mode="bilinear")
-    height, width = ((torch.arange(n, device=x.device, dtype=x.dtype) * 2 + 1) / n - 1 for n in x.shape[-2:])
-    here = torch.stack(torch.meshgrid(width, height, indexing="xy"))
-    places = (here + away.to(x.dtype)).movedim(1, -1)
-    return functional.grid_sample(x, places, padding_mode="border", align_corners=False)
+    height, width = x.shape[-2:]
+    away = REACH * functional.interpolate(torch.tanh(_EAGER * flow), size=(height, width), mode="bilinear")
+    left, right_by = _split(away[:, 0].to(x.dtype) * width, 2)
+    top, below_by = _split(away[:, 1].to(x.dtype) * height, 1)
+    place, pixels = (top * width + left).flatten(1)[:, None], x.flatten(2)
+
+    def at(further: int) -> Tensor:
+        return pixels.gather(2, (place + further).expand(-1, x.shape[1], -1)).view_as(x)
+
+    # `grid_sample` does the same, but on a GPU its backward adds in no fixed order.
+    upper, lower = torch.lerp(at(0), at(1), right_by), torch.lerp(at(width), at(width + 1), right_by)
+    return torch.lerp(upper, lower, below_by)
+
+
+def _split(away: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """From how many pixels away along an axis places are taken, [batch, height, width] -> the last pixel before
+    each, and how far behind that it lies, [batch, 1, height, width]."""
+    last = away.shape[axis] - 1
+    own = torch.arange(last + 1, device=away.device).reshape((-1, 1) if axis == 1 else (1, -1))
+    place = (own + away).clamp(0, last)
+    before = place.detach().floor().clamp_max(last - 1)
+    return before.long(), (place - before)[:, None]
