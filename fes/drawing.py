@@ -87,8 +87,8 @@ def bend(x: Tensor, flow: Tensor) -> Tensor:
 
 
 def _split(away: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-    """From how many pixels away along an axis places are taken, [batch, height, width] -> the last pixel before
-    each, and how far behind that it lies, [batch, 1, height, width]."""
+    """From how many pixels away along an axis places are taken, [batch, height, width] -> the last pixel
+    before each, and how far behind that it lies, [batch, 1, height, width]."""
     last = away.shape[axis] - 1
     own = torch.arange(last + 1, device=away.device).reshape((-1, 1) if axis == 1 else (1, -1))
     place = (own + away).clamp(0, last)

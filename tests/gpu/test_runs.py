@@ -52,12 +52,12 @@ def python(*words: str, **environment: str) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-def train(data: Path, run: Path, precision: str, kimg: str) -> None:
+def train(data: Path, run: Path, precision: str, kimg: str, *flags: str) -> None:
     """Trains a tiny network on one GPU, with --deterministic."""
     settings = run.parent / "tiny.yaml"
     settings.write_text(TINY)
     words = ["--config", str(settings), "--data", str(data), "--run", str(run)]
-    words += ["--clock.total-kimg", kimg, "--deterministic"]
+    words += ["--clock.total-kimg", kimg, "--deterministic", *flags]
     python(*LAUNCH, "--mixed_precision", precision, "fes/train.py", *words)
 
 
@@ -88,16 +88,20 @@ def assert_same_bits(one: dict[str, object], other: dict[str, object]) -> None:
     assert unlike == []
 
 
-@pytest.mark.parametrize("precision", ["no", "bf16", "fp16"])
+BENDING = "--model.blocks", "residual", "--model.skip", "warp", "--loss.cycle-weight", "1"
+"""Networks whose source is bent, and has to know where it was bent."""
+
+
+@pytest.mark.parametrize(("precision", "flags"), [("no", ()), ("bf16", ()), ("fp16", ()), ("no", BENDING)])
 def test_a_deterministic_run_has_the_same_bits_again_and_after_an_interruption(
-    precision: str, drawn_folder: Path, tmp_path: Path
+    precision: str, flags: tuple[str, ...], drawn_folder: Path, tmp_path: Path
 ) -> None:
     if precision == "bf16" and torch.cuda.get_device_capability() < (8, 0):
         pytest.skip("this GPU only emulates bf16")
-    train(drawn_folder, tmp_path / "whole", precision, "0.48")
-    train(drawn_folder, tmp_path / "again", precision, "0.48")
-    train(drawn_folder, tmp_path / "parts", precision, "0.24")
-    train(drawn_folder, tmp_path / "parts", precision, "0.48")
+    train(drawn_folder, tmp_path / "whole", precision, "0.48", *flags)
+    train(drawn_folder, tmp_path / "again", precision, "0.48", *flags)
+    train(drawn_folder, tmp_path / "parts", precision, "0.24", *flags)
+    train(drawn_folder, tmp_path / "parts", precision, "0.48", *flags)
     whole, again, parts = (
         everything_in(tmp_path / run / "state-000000.480") for run in ("whole", "again", "parts")
     )
