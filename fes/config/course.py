@@ -58,6 +58,8 @@ class OpeningStage:
     """In place of the loss's. None: the loss's."""
     light_weight: float | None = 0.0
     """In place of the loss's. None: the loss's."""
+    image_weight: float | None = None
+    """In place of the loss's."""
     guide_weight: float | None = None
     """In place of the loss's."""
     critic_rate: float | None = None
