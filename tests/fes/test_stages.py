@@ -46,7 +46,7 @@ def test_stages_follow_one_another_at_turns_of_the_critics(config):
 
 
 def test_the_opening_comes_last_and_lets_go_of_what_a_copy_pleases(config):
-    opening = OpeningStage(CYCLE_KIMG, guide_weight=3.0, critic_rate=2e-3)
+    opening = OpeningStage(CYCLE_KIMG, image_weight=0.5, guide_weight=3.0, critic_rate=2e-3)
     config = dataclasses.replace(config, stages=dataclasses.replace(config.stages, opening=opening))
     loss = dataclasses.replace(config.loss, return_weight=0.5, consistency_weight=0.25)
     loss = dataclasses.replace(loss, light_weight=0.75, guide_weight=1.0)
@@ -55,7 +55,7 @@ def test_the_opening_comes_last_and_lets_go_of_what_a_copy_pleases(config):
     assert stages == 6 * ["autoencoder"] + 6 * ["gan"] + 3 * ["opening"] + 3 * ["joint"]
     assert min(loss.cycle_weight, loss.return_weight, loss.consistency_weight, loss.light_weight) > 0
     letting_go = dict.fromkeys(("cycle_weight", "return_weight", "consistency_weight", "light_weight"), 0.0)
-    expected = dataclasses.replace(loss, **letting_go, guide_weight=3.0)
+    expected = dataclasses.replace(loss, **letting_go, image_weight=0.5, guide_weight=3.0)
     assert staged(config, "opening").loss == expected
     assert staged(config, "opening").optimiser == OptimiserConfig(critic_rate=2e-3)
     kept = OpeningStage(
