@@ -76,10 +76,10 @@ def bend(x: Tensor, flow: Tensor) -> Tensor:
     away = REACH * functional.interpolate(torch.tanh(_EAGER * flow), size=(height, width), mode="bilinear")
     left, right_by = _split(away[:, 0].to(x.dtype) * width, 2)
     top, below_by = _split(away[:, 1].to(x.dtype) * height, 1)
-    place, pixels = (top * width + left).flatten(1)[:, None], x.flatten(2)
+    place, pixels = (top * width + left).flatten(1)[:, None].expand(-1, x.shape[1], -1), x.flatten(2)
 
     def at(further: int) -> Tensor:
-        return pixels.gather(2, (place + further).expand(-1, x.shape[1], -1)).view_as(x)
+        return pixels[..., further:].gather(2, place).view_as(x)
 
     # `grid_sample` does the same, but on a GPU its backward adds in no fixed order.
     upper, lower = torch.lerp(at(0), at(1), right_by), torch.lerp(at(width), at(width + 1), right_by)
