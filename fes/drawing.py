@@ -58,6 +58,18 @@ class Drawing(NamedTuple):
         first, second = (Drawing(*half) for half in zip(*parts, strict=True))
         return first, second
 
+    def mirrored(self) -> "Drawing":
+        """What draws the mirror image, left to right."""
+        drawn, source, mask, flow = (None if each is None else each.flip(3) for each in self)
+        if flow is not None:
+            flow = torch.cat([-flow[:, :1], flow[:, 1:]], dim=1)
+        return Drawing(drawn, source, mask, flow)
+
+    def averaged(self, other: "Drawing") -> "Drawing":
+        """What lies halfway to another drawing of the same source."""
+        pairs = zip(self, other, strict=True)
+        return Drawing(*(None if one is None else (one + another) / 2 for one, another in pairs))
+
 
 def passing(x: Tensor, share: float) -> Tensor:
     """The same values, at which that share of a gradient arrives."""

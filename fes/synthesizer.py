@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from fes.errors import InputError
 from fes.expressions import EXPRESSIONS
+from fes.networks import Generator
 from fes.pictures import Square, read_picture, sheet, to_float, to_uint8
 from fes.snapshot import Snapshot, load_snapshot
 
@@ -25,6 +26,8 @@ _LEAST_TILE = 144
 def synthesize(encoder: nn.Module, generator: nn.Module, image: Tensor, label: Tensor) -> Tensor:
     """Faces with other expressions.
 
+    Sources that are bent are drawn as they and their mirror images are on average.
+
     Args:
         image: uint8 [batch, channels, height, width].
         label: int64 [batch], the class to draw; or weights of the conditions, float32 [batch, 8].
@@ -32,7 +35,12 @@ def synthesize(encoder: nn.Module, generator: nn.Module, image: Tensor, label: T
     Returns:
         uint8, of the same shape as `image`.
     """
-    return to_uint8(generator(encoder(to_float(image)), label))
+    x = to_float(image)
+    if isinstance(generator, Generator) and generator.to_flow:
+        # A face and its mirror image: what is at one side by chance, as a smear beside a mouth, fades.
+        here, there = (generator.drawing(encoder(each), label) for each in (x, x.flip(3)))
+        return to_uint8(here.averaged(there.mirrored()).picture())
+    return to_uint8(generator(encoder(x), label))
 
 
 def all_expressions(encoder: nn.Module, generator: nn.Module, image: Tensor) -> Tensor:

@@ -126,3 +126,21 @@ def test_a_share_of_a_gradient_passes_and_the_values_do_not_change():
     assert passing(x, 1.0) is x
     (slope,) = torch.autograd.grad(passing(x, 0.3).sum(), x)
     torch.testing.assert_close(slope, torch.full_like(x, 0.3))
+
+
+@pytest.mark.parametrize("skip", ["none", "residual", "mask", "warp"])
+def test_a_mirrored_drawing_draws_the_mirror_image(skip):
+    drawing = parts(skip)
+    torch.testing.assert_close(drawing.mirrored().picture(), drawing.picture().flip(3), rtol=0, atol=1e-12)
+    torch.testing.assert_close(drawing.mirrored().mirrored().picture(), drawing.picture())
+
+
+def test_an_average_lies_halfway_in_all_that_is_drawn():
+    one = parts("warp")
+    other = one._replace(drawn=one.drawn + 1, mask=one.mask - 2, flow=one.flow * 3)
+    found = one.averaged(other)
+    assert torch.equal(found.source, one.source)
+    torch.testing.assert_close(found.drawn, one.drawn + 0.5)
+    torch.testing.assert_close(found.mask, one.mask - 1)
+    torch.testing.assert_close(found.flow, one.flow * 2)
+    assert Drawing(one.drawn).averaged(Drawing(one.drawn)).mask is None

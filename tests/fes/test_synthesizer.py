@@ -1,5 +1,6 @@
 """One face in, seven expressions out, or one expression by degrees."""
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -193,3 +194,17 @@ def test_half_precision_moves_no_grey_by_more_than_two(trained, tiny_model, held
     difference = (drawn[0] - drawn[1]).abs()
     assert 0 < difference.max() <= 2
     assert difference.float().mean() < 0.1
+
+
+def test_a_bent_face_is_what_it_and_its_mirror_image_are_on_average(faces, tiny_model):
+    networks = Networks(dataclasses.replace(tiny_model, skip="warp"), seed=0)
+    with torch.no_grad():
+        for parameter in networks.parameters():
+            parameter += 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+    label = torch.tensor([HAPPY, SAD, HAPPY])
+    found = synthesize(networks.encoder, networks.generator, faces, label)
+    mirrored = synthesize(networks.encoder, networks.generator, faces.flip(3), label)
+    assert (found.int() - mirrored.flip(3).int()).abs().max() <= 1
+    with torch.no_grad():
+        alone = to_uint8(networks.generator(networks.encoder(to_float(faces)), label))
+    assert (found.int() - alone.int()).abs().max() > 1
