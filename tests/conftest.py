@@ -23,10 +23,19 @@ from shards.index import ShardIndex
 from shards.sources.drawn import DrawnOptions, draw
 
 torch.set_num_threads(1)
+HANDLERS = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
 
 TINY = ModelConfig(
     resolution=48, channels=1, latent_dim=8, max_features=32, min_features=8, latent_critic_features=16
 )
+
+
+@pytest.fixture(autouse=True)
+def own_signals() -> None:
+    """Signals mean to each test what they meant to the first. A run that a test or a fixture did in this process
+    goes on catching them, and processes that are forked from here would not end when they are told to."""
+    for number, handler in HANDLERS.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")
