@@ -32,8 +32,8 @@ TINY = ModelConfig(
 
 @pytest.fixture(autouse=True)
 def own_signals() -> None:
-    """Signals mean to each test what they meant to the first. A run that a test or a fixture did in this process
-    goes on catching them, and processes that are forked from here would not end when they are told to."""
+    """Signals mean to each test what they meant to the first. A run that a test or a fixture did in here
+    goes on catching them, and processes that are forked would not end when they are told to."""
     for number, handler in HANDLERS.items():
         signal.signal(number, handler)
 
