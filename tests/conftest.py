@@ -122,13 +122,9 @@ def face_png(drawn_index: ShardIndex, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="module")
 def one_core() -> Iterator[None]:
-    """Lets runs in this process use one core, and gives back what they take: signal handlers, threads,
-    filters of warnings."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Lets runs in this process use one core, and gives back what they take: threads, filters of warnings."""
     threads = torch.get_num_threads()
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "sched_getaffinity", lambda _: {0})
         yield
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
     torch.set_num_threads(threads)
