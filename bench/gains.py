@@ -27,7 +27,7 @@ from fes.draws import Noise, noise
 from fes.ema import Ema
 from fes.hardware import Hardware, Precision
 from fes.networks import Networks
-from fes.objectives import bare_players
+from fes.players import bare_players
 from fes.runtime.player import Player
 from fes.runtime.precision import set_arithmetic
 from fes.runtime.replayed import ReplayedPlayer

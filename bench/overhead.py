@@ -28,7 +28,7 @@ from fes.draws import Noise
 from fes.hardware import Hardware
 from fes.mixture import Mixture
 from fes.networks import Networks
-from fes.objectives import BarePlayer, bare_players
+from fes.players import BarePlayer, bare_players
 from fes.runtime.processes import Runtime
 from fes.supply import noise_for, stream_for
 from fes.trainer import Hooks, fit

@@ -30,7 +30,7 @@ from fes.decoded import DecodedSplit, decode_to
 from fes.ema import Ema
 from fes.meters import Meters
 from fes.networks import Networks
-from fes.objectives import bare_players
+from fes.players import bare_players
 from fes.snapshot import save_snapshot
 from fes.stream import Stream
 from shards.build.writer import BuildOptions, build

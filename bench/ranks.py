@@ -31,7 +31,7 @@ from fes.dials import Dials
 from fes.draws import Noise
 from fes.ema import Ema
 from fes.networks import Networks
-from fes.objectives import bare_players
+from fes.players import bare_players
 from fes.runtime.player import Player
 from fes.runtime.processes import Runtime
 from fes.supply import noise_for, stream_for

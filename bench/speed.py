@@ -23,7 +23,7 @@ from fes.config import Config, ModelConfig
 from fes.decoded import DecodedSplit, decode_to
 from fes.draws import Noise, noise
 from fes.networks import Networks
-from fes.objectives import BarePlayer, bare_players
+from fes.players import BarePlayer, bare_players
 from fes.stream import Stream
 from shards.build.writer import BuildOptions, build
 from shards.drawing.faces import draw_identities, render

@@ -15,7 +15,7 @@ from fes.batch import Batch
 from fes.config import Config
 from fes.draws import Noise
 from fes.networks import Networks
-from fes.objectives import BarePlayer, bare_players
+from fes.players import BarePlayer, bare_players
 from fes.runtime.processes import Runtime
 
 Work = tuple[Batch, Noise]

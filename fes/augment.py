@@ -29,21 +29,22 @@ def augment(x: Tensor, draws: Tensor, strength: float | Tensor) -> Tensor:
     """
     if not isinstance(strength, Tensor) and strength == 0:
         return x
-    chances, amounts = draws.to(x.dtype).split([5, AUGMENTATION_DRAWS - 5], dim=1)
+    chances, amounts = draws.split([5, AUGMENTATION_DRAWS - 5], dim=1)
     brighten, saturate, contrast, shift, pierce = (chances < strength).unbind(1)
     bright, saturated, contrasted, *shifted = amounts[:, :5].unbind(1)
-    x = x + _each(brighten * (2 * bright - 1) * BRIGHTEST)
+    x = x + _each(brighten * (2 * bright - 1) * BRIGHTEST, x)
     if x.shape[1] > 1:
-        x = x + _each(saturate * (2 * saturated - 1)) * (x - x.mean(1, keepdim=True))
-    x = x + _each(contrast * (contrasted - 0.5)) * (x - x.mean((1, 2, 3), keepdim=True))
+        x = x + _each(saturate * (2 * saturated - 1), x) * (x - x.mean(1, keepdim=True))
+    x = x + _each(contrast * (contrasted - 0.5), x) * (x - x.mean((1, 2, 3), keepdim=True))
     for dimension, amount in zip((2, 3), shifted, strict=True):
         x = _shifted(x, shift, amount, dimension)
     return x * _kept(x, pierce, *amounts[:, 5:].unbind(1))
 
 
-def _each(amount: Tensor) -> Tensor:
-    """[batch] -> [batch, 1, 1, 1]."""
-    return amount.reshape(-1, 1, 1, 1)
+def _each(amount: Tensor, x: Tensor) -> Tensor:
+    """[batch] -> [batch, 1, 1, 1], in the precision of pictures. What is chosen is chosen before, in that of
+    the draws: pictures of half precision are changed as others are."""
+    return amount.to(x.dtype).reshape(-1, 1, 1, 1)
 
 
 def _shifted(x: Tensor, whether: Tensor, amount: Tensor, dimension: int) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from fes.config import StartConfig
 from fes.errors import InputError
+from fes.files import of_moments
 from fes.networks import Networks
 
 _KEPT = {
@@ -35,7 +36,7 @@ def take_networks(networks: Networks, start: StartConfig) -> None:
 def _file(path: Path, name: str) -> Path:
     if path.is_file():
         return path
-    found = sorted(path.glob(_KEPT[name]))
+    found = of_moments(path, _KEPT[name])
     if not found:
         raise InputError(
             f"{_flag(name)} is {path}: neither a .safetensors file nor a run with a {_KEPT[name]}"

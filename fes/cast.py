@@ -8,7 +8,7 @@ from fes.edges import edges_of, fade
 from fes.ema import Ema
 from fes.guide import Guide
 from fes.networks import Networks
-from fes.objectives import bare_players
+from fes.players import bare_players
 from fes.runtime.engine import Engine
 from fes.runtime.player import Player
 from fes.runtime.processes import Runtime
@@ -51,6 +51,7 @@ class Cast:
         config = staged(self.config, stage)
         for old in self._players.values():
             old.close()
+        self.runtime.lets_go()
         bare = bare_players(config, self.networks, self.dials, stage, self.guide)
         clip = config.optimiser.max_gradient_norm
         steady = not self.dials.move and not self._grows

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import socket
 import time
@@ -12,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fes.errors import InputError
+
+_MOMENT = re.compile(r"(state|snapshot)-\d{6,}\.\d{3}(\.safetensors)?")
 
 
 def sha256_of(path: Path) -> str:
@@ -21,6 +24,12 @@ def sha256_of(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def of_moments(run: Path, pattern: str) -> list[Path]:
+    """What a run keeps of moments, as `state-*`, oldest first. A name is that of a moment, in kimg, to the
+    letter: a copy that somebody put beside it is none."""
+    return sorted(each for each in run.glob(pattern) if _MOMENT.fullmatch(each.relative_to(run).parts[0]))
 
 
 def make_folder(path: Path) -> None:

@@ -13,7 +13,7 @@ import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 
-from fes.config import Config
+from fes.config import Config, StartConfig
 from fes.errors import InputError
 from fes.tree import Tree
 
@@ -71,5 +71,7 @@ def chain(configs: Sequence[Config], where: str) -> list[Config]:
     for config in configs:
         start = chained[-1].run if chained else config.init_from
         run = config.run / str(config.model.resolution)
-        chained.append(dataclasses.replace(config, run=run, init_from=start))
+        # Single networks are what the first begins with: the others have all of the one before.
+        begun = StartConfig(guide=config.start.guide) if chained else config.start
+        chained.append(dataclasses.replace(config, run=run, init_from=start, start=begun))
     return chained

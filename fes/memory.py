@@ -22,7 +22,7 @@ from fes.guide import Guide
 from fes.hardware import Precision
 from fes.judge import new_judge
 from fes.networks import Networks
-from fes.objectives import bare_players
+from fes.players import bare_players
 from fes.runtime.player import Player
 
 GIB = 2**30

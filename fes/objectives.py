@@ -1,4 +1,4 @@
-"""What the two players minimise, and with which optimiser.
+"""What the two players minimise.
 
 An objective is a module that holds the networks its player trains; its forward returns the loss, the
 penalty's inner gradient included, and the measurements. It is the objective that gets wrapped for
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from fes.batch import Batch
-from fes.config import Adversary, Config, LossConfig, Stage
+from fes.config import Adversary, LossConfig, Stage
 from fes.dials import Dials
 from fes.drawing import Drawing
 from fes.draws import Noise
@@ -39,6 +39,8 @@ from fes.losses import (
 from fes.networks import Code, Networks
 from fes.pictures import to_float
 
+Scores = Callable[[Tensor], Tensor]
+"""Pictures or codes [n, ...] -> scores [n]."""
 Measurements = dict[str, Tensor]
 """Scalars on the device, detached."""
 
@@ -110,14 +112,8 @@ class CriticObjective(nn.Module):
         return code.z.to(dtype), drawn.to(dtype)
 
     def _image_loss(self, batch: Batch, noise: Noise, x_swap: Tensor) -> tuple[Tensor, Measurements]:
-        dials = self._others[-1]
-        x_real = dials.augmented(to_float(batch.image, x_swap.dtype), noise)
-        x_swap = dials.augmented(x_swap, noise)
+        critic, x_real, x_swap = self._shown(batch, noise, x_swap)
         adversary = self.weights.adversary
-
-        def critic(x: Tensor) -> Tensor:
-            return self.image_critic(x, batch.label.repeat(len(x) // len(batch.label))).score
-
         loss, told = self._duel("image", critic, x_real, x_swap, noise.image_epsilon, adversary)
         if not self.weights.expression_weight:
             return loss, told
@@ -127,10 +123,26 @@ class CriticObjective(nn.Module):
         told |= {"critic/expression": expression.detach(), "critic/expression_accuracy": right}
         return loss + expression, told
 
+    def _shown(self, batch: Batch, noise: Noise, x_swap: Tensor) -> tuple[Scores, Tensor, Tensor]:
+        """What scores pictures of a batch's classes, and the real and the synthesised as it sees them."""
+        dials = self._others[-1]
+
+        def critic(x: Tensor) -> Tensor:
+            return self.image_critic(x, batch.label.repeat(len(x) // len(batch.label))).score
+
+        x_real = dials.augmented(to_float(batch.image, x_swap.dtype), noise)
+        return critic, x_real, dials.augmented(x_swap, noise)
+
+    @torch.no_grad()
+    def image_gap(self, batch: Batch, noise: Noise) -> Tensor:
+        """The image critic's gap alone, a scalar."""
+        critic, *pictures = self._shown(batch, noise, self._made(batch, noise)[1])
+        return wasserstein_gap(*critic(torch.cat(pictures)).to(pictures[0].dtype).chunk(2))
+
     def _duel(
         self,
         name: str,
-        critic: Callable[[Tensor], Tensor],
+        critic: Scores,
         real: Tensor,
         synthesised: Tensor,
         epsilon: Tensor,
@@ -261,37 +273,3 @@ class AutoencoderObjective(nn.Module):
         if weights.consistency_weight:
             terms["consistency"] = Term(weights.consistency_weight, code_error(again.z, code.z), x_swap)
         return terms
-
-
-class BarePlayer(NamedTuple):
-    """A player that knows of no ranks, pieces or precisions."""
-
-    objective: nn.Module
-    optimiser: torch.optim.Optimizer
-    """Of all parameters of the objective."""
-
-
-def bare_players(
-    config: Config,
-    networks: Networks,
-    dials: Dials | None = None,
-    stage: Stage = "joint",
-    guide: Guide | None = None,
-) -> dict[str, BarePlayer]:
-    """The two players of a stage, critics first, each with its own rate."""
-    adam = config.optimiser
-    dials = dials or Dials(config.loss, config.augment, next(networks.parameters()).device)
-    # What no term of the stage reaches is not trained, and ranks do not wait for its gradients.
-    networks.generator.from_source().requires_grad_(stage != "gan")
-    networks.image_critic.head.requires_grad_(config.loss.expression_weight > 0)
-
-    def player(objective: nn.Module, rate: float) -> BarePlayer:
-        learning = [parameter for parameter in objective.parameters() if parameter.requires_grad]
-        return BarePlayer(objective, torch.optim.Adam(learning, rate, (adam.beta1, adam.beta2)))
-
-    return {
-        "critics": player(CriticObjective(networks, config.loss, dials, stage), adam.critic_rate),
-        "autoencoder": player(
-            AutoencoderObjective(networks, config.loss, dials, stage, guide), adam.autoencoder_rate
-        ),
-    }

@@ -9,7 +9,9 @@ import torch
 from fes.arguments import Asked
 from fes.config import Config
 from fes.errors import InputError, NoRoom
+from fes.evaluation.in_loop import graders_for
 from fes.growth import read_other, table, take_over
+from fes.guide import guide_for
 from fes.hardware import pieces
 from fes.memory import GIB, describe_memory, room_for
 from fes.mixture import Mixture
@@ -31,12 +33,19 @@ def show(tasks: Sequence[Task], runtime: Runtime) -> int:
     before: Config | None = None
     for asked, mixture in tasks:
         config = asked.config
+        runtime.together(partial(check_readers, config))
         plan = describe(config, mixture, runtime.ranks)
         taken = runtime.from_main(partial(_taken, config, before))
         if runtime.is_main:
             print(f"{plan}\n{taken}{runtime.describe(config.batch)}\n{_memory(config, runtime)}")
         before = config
     return 0
+
+
+def check_readers(config: Config) -> None:
+    """Raises `InputError` where the guide or a judge of a run is missing, or reads other pictures."""
+    guide_for(config, torch.device("cpu"))
+    graders_for(config)
 
 
 def _taken(config: Config, before: Config | None) -> str:

@@ -20,7 +20,7 @@ from fes.edges import edge_among, edges_of, fade
 from fes.ema import Ema
 from fes.errors import InputError
 from fes.expressions import EXPRESSIONS
-from fes.files import make_folder, write_file
+from fes.files import make_folder, of_moments, write_file
 from fes.networks import Encoder, Generator, open_edges
 from fes.tree import from_tree, to_tree
 from fes.validity import check_shape
@@ -80,9 +80,11 @@ def find_snapshot(path: Path) -> Path:
     if not path.is_dir():
         raise InputError(f"no snapshot and no run at {path}")
     levels = sorted((each for each in path.iterdir() if each.name.isdigit()), key=lambda each: int(each.name))
-    found = [each for run in (*levels, path) for each in sorted(run.glob("snapshot-*.safetensors"))]
+    found = [each for run in (*levels, path) for each in of_moments(run, "snapshot-*.safetensors")]
     if not found:
-        raise InputError(f"the folder {path} holds no snapshot-*.safetensors: is it a run that has begun?")
+        raise InputError(
+            f"the folder {path} holds no snapshot-<kimg>.safetensors: is it a run that has begun?"
+        )
     return found[-1]
 
 

@@ -18,6 +18,16 @@ def stage_at(config: Config, step: int) -> Stage:
     return "joint"
 
 
+def stage_before(config: Config, kimg: float) -> Stage:
+    """The stage of the step that a moment ends."""
+    end = 0.0
+    for name, stage in vars(config.stages).items():
+        end += stage.kimg
+        if kimg <= end:
+            return name
+    return "joint"
+
+
 def share_of_new_blocks(config: Config, step: int) -> float:
     """How far the blocks of a network that grew have faded in before a step, from 0 to 1."""
     clock = Clock.of(config)

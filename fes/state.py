@@ -24,9 +24,9 @@ from torch import nn
 from fes.config import Config
 from fes.edges import edge_among
 from fes.errors import InputError
-from fes.files import write_folder
-from fes.tree import Tree, flat, to_tree
-from fes.validity import changeable
+from fes.files import of_moments, write_folder
+from fes.tree import Tree, beside_run, flat, to_tree
+from fes.validity import may_change
 
 FORMAT = "fes-state-3"
 SUMS = "SHA256SUMS"
@@ -124,7 +124,7 @@ def save_state(
 
 def list_states(run: Path) -> list[Path]:
     """The states of a run, oldest first."""
-    return sorted(run.glob("state-*"))
+    return of_moments(run, "state-*")
 
 
 def has_finished(run: Path, total_kimg: float) -> bool:
@@ -241,27 +241,28 @@ def _read_players(content: bytes) -> dict[str, Any]:
 
 def _changes(path: Path, then_tree: Tree, config: Config, allowed: Collection[str]) -> tuple[str, ...]:
     # A setting that the state does not know of came later; its default is what was done before.
-    then = flat(to_tree(Config(data="", run=Path()))) | flat(then_tree)
-    now = flat(to_tree(config))
+    then = flat(to_tree(Config(data="", run=Path()))) | flat(beside_run(then_tree))
+    now = flat(beside_run(to_tree(config)))
     differing = {
         key: f"{key} was {then.get(key)} and is {now.get(key)}"
         for key in sorted(then.keys() | now.keys())
         if then.get(key) != now.get(key) and key.split(".")[0] not in FREE
     }
-    if differing.keys() - set(allowed):
-        told = "; ".join(each for key, each in differing.items() if key not in allowed)
+    fixed = [name for name in differing if not may_change(name, then.get(name), now.get(name))]
+    refused = [name for name in differing if name in fixed or name not in allowed]
+    if refused:
+        told = "; ".join(differing[name] for name in refused)
         raise InputError(
             f"the run goes on from {path}, but the config is another: {told}. "
-            f"Take the same settings, or another --run folder{_way_out(differing)}"
+            f"Take the same settings, or another --run folder{_way_out(fixed, differing)}"
         )
     return tuple(differing.values())
 
 
-def _way_out(differing: Collection[str]) -> str:
+def _way_out(fixed: Collection[str], differing: Collection[str]) -> str:
     """What else can be done about settings that differ."""
-    fixed = [name.replace("_", "-") for name in differing if name not in changeable()]
     if fixed:
-        return f": {' and '.join(fixed)} cannot change within a run"
+        return f": {' and '.join(fixed).replace('_', '-')} cannot change within a run"
     names = " ".join(name.replace("_", "-") for name in differing)
     return f"; to change {'them' if len(differing) > 1 else 'it'} on purpose add --allow-change {names}"
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from fes.batch import Batch
@@ -15,9 +14,10 @@ from fes.errors import InputError
 from fes.machine import cores
 from fes.mixture import Mixture
 from fes.networks import Networks
-from fes.objectives import CriticObjective
+from fes.objectives import CriticObjective, Measurements
 from fes.reading import Samples
 from fes.report import progress
+from fes.runtime.player import in_pieces
 from fes.runtime.processes import Runtime
 from fes.stages import stage_at
 from fes.stream import Stream, share_of
@@ -92,11 +92,14 @@ def held_out_for(
     stream = _stream(config, runtime, parts)
     noise_of = noise_for(config, runtime)
 
-    @torch.no_grad()
     def gap(step: int) -> Tensor:
         batch = Batch(*(runtime.moved(part) for part in stream[step]))
         critics = CriticObjective(networks, config.loss, dials, stage_at(config, step))
-        return critics(batch, noise_of(step))[1]["critic/image_gap"]
+
+        def of_piece(piece: Batch, its_noise: Noise, *_: object) -> Measurements:
+            return {"gap": critics.image_gap(piece, its_noise)}
+
+        return in_pieces(batch, noise_of(step), runtime.hardware.micro_batch, of_piece)["gap"]
 
     return gap
 

@@ -18,6 +18,7 @@ import dataclasses
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from fes.arguments import Asked, parse_levels, resolve
 from fes.beginning import take_networks
@@ -31,14 +32,14 @@ from fes.growth import Other, Taken, read_other, table, take_over, told
 from fes.guide import guide_for
 from fes.mixture import Mixture
 from fes.networks import Networks, open_edges
-from fes.preview import Task, show, with_estimate
+from fes.preview import Task, check_readers, show, with_estimate
 from fes.recorder import Recorder
 from fes.runtime.processes import Runtime
 from fes.state import Found, Restored, edge_in, find_state, has_finished, restore
 from fes.stream import share_of
 from fes.supply import held_out_for, noise_for, stream_for
 from fes.trainer import fit
-from fes.tree import flat, to_tree
+from fes.tree import beside_run, flat, to_tree
 
 
 def train(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..., int] = fit) -> int:
@@ -156,6 +157,8 @@ def climb(tasks: Sequence[Task], runtime: Runtime) -> int:
         config = task.asked.config
         return runtime.from_main(lambda: has_finished(config.run, config.clock.total_kimg))
 
+    for task in tasks[1:]:  # what a later level needs is looked at before the first one is trained
+        runtime.together(partial(check_readers, task.asked.config))
     for task in tasks[:-1]:
         if not finished(task):
             code = train(*task, runtime)
@@ -178,7 +181,7 @@ def _check_the_same(asked: Asked, mixture: Mixture, runtime: Runtime) -> None:
                 "give all machines the same data set"
             )
         )
-    first, *others = runtime.gathered(flat(to_tree(asked.config) | vars(asked.hardware)))
+    first, *others = runtime.gathered(flat(beside_run(to_tree(asked.config)) | vars(asked.hardware)))
     for rank, own in enumerate(others, start=1):
         differing = [
             f"{name} is {own[name]} there and {value} on rank 0"

@@ -25,6 +25,13 @@ def to_tree(config: typing.Any) -> Tree:
     }
 
 
+def beside_run(tree: Tree) -> Tree:
+    """A tree that names the run whose networks it begins with by its place beside its own run, where it lies
+    there: both may be moved together, or be spelt in another way."""
+    run, other = (Path(tree.get(name) or "") for name in ("run", "init_from"))
+    return tree | {"init_from": f"../{other.name}"} if other.name and other.parent == run.parent else tree
+
+
 def flat(tree: Tree, prefix: str = "") -> Tree:
     """The plain values of a tree, by names as `loss.image_weight`."""
     values: Tree = {}

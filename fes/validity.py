@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import fields
 from operator import attrgetter
 
-from fes.config import Config, LossConfig, OptimiserConfig
+from fes.config import Config, LossConfig, OptimiserConfig, StagesConfig
 from fes.errors import InputError
 
+_OF_THE_HEAD = "expression_weight"
 BASES = 48, 64
 """The networks can be built for pictures of these many pixels a side, doubled any number of times."""
 
@@ -16,12 +17,24 @@ BASES = 48, 64
 def changeable() -> list[str]:
     """Settings, as `loss.image_weight`, that a run may change on purpose when it goes on.
 
-    Those of the loss, of the optimiser and of the average. Of the others, some decide which samples and draws
-    a step sees, or what the networks look like: with those changed it is another run.
+    Those of the loss, of the optimiser and of the average, and what stages have in their place. Of the
+    others, some decide which samples and draws a step sees, or what the networks look like: with those
+    changed it is another run.
     """
     sections = {"loss": LossConfig, "optimiser": OptimiserConfig}
     names = [f"{name}.{each.name}" for name, kind in sections.items() for each in fields(kind)]
-    return [*names, "ema_halflife_kimg"]
+    stages = [f"stages.{stage}.{name}" for stage, own in vars(StagesConfig()).items() for name in vars(own)]
+    return [
+        *names,
+        *(each for each in stages if not each.endswith((".kimg", _OF_THE_HEAD))),
+        "ema_halflife_kimg",
+    ]
+
+
+def may_change(name: str, then: object, now: object) -> bool:
+    """Whether a run may go on with another value of a setting: the optimiser knows what learns, so the head
+    that tells expressions cannot begin or cease to."""
+    return name in changeable() and not (name == f"loss.{_OF_THE_HEAD}" and bool(then) != bool(now))
 
 
 def check_changes(names: Sequence[str]) -> None:
@@ -35,17 +48,19 @@ def check_changes(names: Sequence[str]) -> None:
 
 def changes_told() -> str:
     """What may be named after `--allow-change`, for people."""
-    return f"these may: {', '.join(map(_spelt, changeable()))}"
+    own = [_spelt(name) for name in changeable() if not name.startswith("stages.")]
+    return f"these may: {', '.join(own)}, and what stages have in their place, as stages.opening.image-weight"
 
 
 def _meant(name: str) -> str:
     """The changeable setting whose last part is like that of the name, or all."""
-    by_part = {each.rpartition(".")[2]: each for each in changeable()}
+    by_part = {each.rpartition(".")[2]: each for each in reversed(changeable())}
     near = difflib.get_close_matches(name.rpartition(".")[2], by_part, n=1, cutoff=0.7)
     return f"did you mean '{_spelt(by_part[near[0]])}'?" if near else changes_told()
 
 
 _LEAST = {
+    "seed": -(2**63),
     "batch": 1,
     "critic_steps": 1,
     "grid_faces": 1,
@@ -85,6 +100,8 @@ def check(config: Config) -> Config:
         value = attrgetter(name)(config)
         if value < least:
             raise InputError(f"{_flag(name)} is {value}: it must be at least {least}")
+    if config.seed >= 2**63:
+        raise InputError(f"--seed is {config.seed}: it must be below 2 to the power of 63")
     numbers = [f"{each}.{key}" for each in _SECTIONS_OF_NUMBERS for key in vars(attrgetter(each)(config))]
     for name in sorted({*numbers, *_NUMBERS}):
         _check_number(name, attrgetter(name)(config))
@@ -103,6 +120,11 @@ def check(config: Config) -> Config:
         raise InputError(
             "--loss.guide-weight and --start.guide belong together: how strongly a guide pulls, and its "
             "file, made by 'fes judge train --noise 0.5'"
+        )
+    if config.loss.guide_clear is not None and config.loss.guide_margin is None:
+        raise InputError(
+            "--loss.guide-clear bounds what --loss.guide-margin asks for, which is not given: give one, "
+            "as 0, or leave both out"
         )
     if config.loss.guide_painting < 1 and config.model.skip != "warp":
         raise InputError(

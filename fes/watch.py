@@ -18,6 +18,7 @@ import torch
 
 from fes.config import Config
 from fes.errors import InputError
+from fes.stages import stage_before, staged
 
 TICKS = 3
 """What may be chance in one tick is none in so many, one after the other."""
@@ -45,7 +46,7 @@ class Watch:
     """Judges the measurements of each tick, which are equal on all ranks."""
 
     def __init__(self, config: Config) -> None:
-        self._weight, self._rate = config.loss.penalty_weight, config.optimiser.critic_rate
+        self._config, self._weight = config, config.loss.penalty_weight
         self._one_sided = config.loss.adversary == "wgan-gp-one-sided"
         self._seen = {critic: deque[_Seen](maxlen=TICKS) for critic in ("image", "latent")}
 
@@ -55,24 +56,20 @@ class Watch:
         Args:
             measurements: means since the last tick; those of a player that had no turn may be missing.
         """
-        told = self._not_finite(measurements)
+        slower = self._slower(kimg)
+        told = _not_finite(measurements, slower)
         for critic, seen in self._seen.items():
             names = [f"critic/{critic}_{name}" for name in ("gradient_norm", "penalty", "gap")]
             if all(name in measurements for name in names):
                 seen.append(_Seen(*(measurements[name] for name in names)))
-                told = told or self._of_critic(critic, tuple(seen))
+                told = told or self._of_critic(critic, tuple(seen), slower)
         return InputError(f"at {kimg:.3f} kimg {told}; {STAND}") if told else None
 
-    def _not_finite(self, measurements: Mapping[str, float]) -> str | None:
-        names = [name for name, value in measurements.items() if not math.isfinite(value)]
-        more = f" and {len(names) - 1} more" if names[1:] else ""
-        return f"the run diverges: {names[0]}{more} not finite; {self._slower()}" if names else None
-
-    def _of_critic(self, critic: str, seen: tuple[_Seen, ...]) -> str | None:
+    def _of_critic(self, critic: str, seen: tuple[_Seen, ...], slower: str) -> str | None:
         newest, lasting = seen[-1], len(seen) == TICKS
         figures = f"gradient norm {newest.norm:.4g}, penalty {newest.penalty:.4g}, gap {newest.gap:.4g}"
         if newest.norm == newest.gap == 0 or (lasting and all(map(_is_dead, seen))):
-            return f"the {critic} critic is dead ({figures}) and tells nothing apart; {self._slower()}"
+            return f"the {critic} critic is dead ({figures}) and tells nothing apart; {slower}"
         if self._weight == 0:
             return None
         # A one-sided penalty is 0 for any image critic that is flat enough.
@@ -84,18 +81,26 @@ class Watch:
             )
         excess = [self._excess(each) for each in seen]
         if excess[-1] > LOST or (lasting and min(excess) > EXPLODED):
-            return f"the {critic} critic's penalty explodes ({figures}; 1 is a good norm); {self._slower()}"
+            return f"the {critic} critic's penalty explodes ({figures}; 1 is a good norm); {slower}"
         return None
 
     def _excess(self, seen: _Seen) -> float:
         """How much worse a critic is than one that is 0 everywhere, in penalty weights."""
         return (self._weight * seen.penalty - seen.gap) / max(self._weight, 1.0) - 1.0
 
-    def _slower(self) -> str:
-        return (
-            f"take --optimiser.critic-rate lower than {self._rate:g}, with --allow-change "
-            "optimiser.critic-rate where the run goes on"
-        )
+    def _slower(self, kimg: float) -> str:
+        """What to do about critics whose steps are too long: of the stage's own rate where it has one."""
+        stage = stage_before(self._config, kimg)
+        own = stage != "joint" and getattr(self._config.stages, stage).critic_rate is not None
+        name = f"stages.{stage}.critic-rate" if own else "optimiser.critic-rate"
+        rate = staged(self._config, stage).optimiser.critic_rate
+        return f"take --{name} lower than {rate:g}, with --allow-change {name} where the run goes on"
+
+
+def _not_finite(measurements: Mapping[str, float], slower: str) -> str | None:
+    names = [name for name, value in measurements.items() if not math.isfinite(value)]
+    more = f" and {len(names) - 1} more" if names[1:] else ""
+    return f"the run diverges: {names[0]}{more} not finite; {slower}" if names else None
 
 
 def _is_dead(seen: _Seen) -> bool:

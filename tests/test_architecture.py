@@ -22,7 +22,7 @@ LAYERS = (
     {"networks"},
     {"stream", "beginning"},
     {"ema", "objectives", "plan"},
-    {"meters", "snapshot", "state", "judge", "arguments"},
+    {"meters", "snapshot", "state", "judge", "arguments", "players"},
     {"trainer", "runtime", "report", "synthesizer", "watch", "guide", "growth"},
     {"evaluation", "synthesis"},
     {"recorder", "cast", "supply", "memory"},

@@ -21,7 +21,8 @@ from fes.config import LossConfig, ModelConfig
 from fes.ema import Ema
 from fes.judge import Judge, save_judge
 from fes.networks import Networks
-from fes.objectives import AutoencoderObjective, CriticObjective, bare_players
+from fes.objectives import AutoencoderObjective, CriticObjective
+from fes.players import bare_players
 from fes.runtime.player import Player
 from fes.stream import Stream
 from shards.index import Folder, ShardIndex

@@ -26,7 +26,7 @@ from bench.recording import keep, kept, machine
 from bench.steps import measure_readiness, measure_steps, ready
 from fes.config import Config
 from fes.networks import Networks
-from fes.objectives import bare_players
+from fes.players import bare_players
 from fes.runtime.processes import Runtime
 from fes.state import list_states
 from tests.fes.launching import run_ranks

@@ -11,9 +11,9 @@ from fes.evaluation.evaluator import Evaluator
 from fes.evaluation.faces import HELD_OUT, load_faces
 from fes.evaluation.inception import check_inception, inception_figures
 from fes.evaluation.results import FOLDER, is_there, told, write_results
-from fes.files import sha256_of
+from fes.files import of_moments, sha256_of
 from fes.guide import check_independent
-from fes.judge import load_judge
+from fes.judge import load_graders
 from fes.mixture import open_index
 from fes.snapshot import find_snapshot, load_snapshot
 from shards.index import ShardIndex
@@ -116,14 +116,12 @@ def _snapshots(options: EvaluateOptions) -> list[Path]:
     if options.weights is not None:
         return [find_snapshot(options.weights)]
     folder = find_snapshot(options.run).parent
-    newest_first = sorted(folder.glob("snapshot-*.safetensors"), reverse=True)
+    newest_first = of_moments(folder, "snapshot-*.safetensors")[::-1]
     return newest_first[:1] if options.newest else newest_first
 
 
 def _evaluator(options: EvaluateOptions, index: ShardIndex, resolution: int, channels: int) -> Evaluator:
-    judges = [load_judge(path) if path else None for path in (options.judge, options.second_judge)]
-    for judge in filter(None, judges):
-        judge.check_shape(resolution, channels)  # before anything is read
+    judges = load_graders([options.judge, options.second_judge], resolution, channels)  # before all else
     names = HELD_OUT if options.split == "test" else (options.split,)
     return Evaluator(
         load_faces(index, names, resolution, channels, options.faces),

@@ -16,7 +16,7 @@ from fes.evaluation.figures import Figures
 from fes.evaluation.results import FOLDER, write_results
 from fes.expressions import EXPRESSIONS
 from fes.files import sha256_of
-from fes.judge import load_judge
+from fes.judge import Judge, load_graders
 from fes.mixture import Mixture
 from shards.index import ShardIndex
 
@@ -119,15 +119,23 @@ def evaluation_for(
     if asked.judge is None or not is_main:
         return None
     shape = config.model.resolution, config.model.channels
-    judges = [load_judge(path) if path else None for path in (asked.judge, asked.second_judge)]
-    for judge in filter(None, judges):
-        judge.check_shape(*shape)
+    judges = graders_for(config)
     index = ShardIndex.load(asked.data) if asked.data else _of_the_run(mixture)
     faces = load_faces(index, SPLITS, *shape, asked.faces, config.stream.on_bad_sample == "skip")
     files = {"judge": asked.judge, "second_judge": asked.second_judge}
     made = {name: sha256_of(path) if path else None for name, path in files.items()}
     made |= {**faces.about, "faces": asked.faces, "gallery": GALLERY}
     return InLoop(config.run, Evaluator(faces, *judges, gallery=GALLERY, device=device), made, asked.seconds)
+
+
+def graders_for(config: Config) -> list[Judge | None]:
+    """The judge and the second judge of a run, None where there is none.
+
+    Raises:
+        InputError: one cannot be used, or reads pictures of another shape than the run draws.
+    """
+    asked, model = config.evaluation, config.model
+    return load_graders([asked.judge, asked.second_judge], model.resolution, model.channels)
 
 
 def _of_the_run(mixture: Mixture) -> ShardIndex:

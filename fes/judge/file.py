@@ -1,6 +1,7 @@
 """The file of a judge: its weights as safetensors, and what to know of them in the metadata."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,18 @@ def load_judge(path: Path) -> Judge:
 
 def _stored(tensor: Tensor, half: bool) -> Tensor:
     return tensor.to(torch.float16 if half and tensor.is_floating_point() else tensor.dtype).contiguous()
+
+
+def load_graders(paths: Sequence[Path | None], resolution: int, channels: int) -> list[Judge | None]:
+    """Reads the judges that grade pictures of a shape; None for None.
+
+    Raises:
+        InputError: one cannot be used, or reads pictures of another shape.
+    """
+    judges = [load_judge(path) if path else None for path in paths]
+    for judge in filter(None, judges):
+        judge.check_shape(resolution, channels)
+    return judges
 
 
 def _judge(about: dict[str, Any], tensors: dict[str, Tensor]) -> Judge:

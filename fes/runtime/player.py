@@ -134,6 +134,10 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -
     optimiser.load_state_dict(state)
     for group, own in zip(optimiser.param_groups, settings, strict=True):
         group.update(own)
+        # Where steps were replayed they were counted on the GPU: to read them there makes each step wait.
+        for kept in () if group.get("capturable") else map(optimiser.state.get, group["params"]):
+            if kept and "step" in kept:
+                kept["step"] = kept["step"].cpu()
 
 
 def _split(batch: Batch, noise: Noise, count: int) -> Iterator[tuple[Batch, Noise]]:

@@ -17,7 +17,7 @@ from fes.expressions import EXPRESSIONS, UNLABELLED
 from fes.guide import Guide, guide_for
 from fes.hardware import pieces
 from fes.networks import Networks
-from fes.objectives import BarePlayer, bare_players
+from fes.players import BarePlayer, bare_players
 from fes.runtime.processes import Runtime
 from fes.selfcheck.verdict import FLOAT32, FLOAT64, Difference, Found, furthest
 from fes.stream import share_of

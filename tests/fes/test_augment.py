@@ -155,3 +155,11 @@ def test_the_draws_of_a_step_fit_and_change_no_other_draw():
     drawn = noise(0, 3, 4, 8)
     assert drawn.augmentation.shape == (4, AUGMENTATION_DRAWS)
     assert augment(pictures().float(), drawn.augmentation, 0.5).shape == (4, 1, 16, 16)
+
+
+def test_pictures_of_half_precision_are_moved_and_covered_as_others_are():
+    x, draws = pictures(2000, side=24).float(), uniform(2000, AUGMENTATION_DRAWS).float()
+    draws[:, :3] = NEVER  # the light stays
+    found = augment(x.bfloat16(), draws, 0.9)
+    assert found.dtype == torch.bfloat16
+    assert torch.equal(found, augment(x.bfloat16().float(), draws, 0.9).bfloat16())

@@ -19,8 +19,8 @@ from fes.files import sha256_of
 from fes.guide import Guide, guide_for
 from fes.judge import Facts, Judge, JudgeConfig, load_judge, new_judge, save_judge
 from fes.networks import Code, Networks
-from fes.objectives import bare_players
 from fes.pictures import to_float
+from fes.players import bare_players
 from fes.runtime.player import Player
 from fes.snapshot import load_snapshot
 from fes.state import list_states

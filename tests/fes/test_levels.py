@@ -16,6 +16,7 @@ from fes.config import Config
 from fes.edges import edge_among
 from fes.errors import InputError
 from fes.growth import read_other
+from fes.judge import new_judge, save_judge
 from fes.levels import chain, has_levels, split
 from fes.recorder import Recorder
 from fes.snapshot import find_snapshot, load_snapshot
@@ -225,6 +226,22 @@ def test_a_dry_run_lists_what_becomes_of_each_tensor(climbed, tmp_path, capsys):
     assert "copied    encoder.features.edges.48.weight" in shown
     assert " new, 0 left out" in shown
     assert not (tmp_path / "new").exists()
+
+
+def test_what_a_later_level_cannot_use_is_told_before_the_first_is_trained(tiny_config, tmp_path, capsys):
+    save_judge(tmp_path / "judge.safetensors", new_judge("plain", 48, 1, seed=0))
+    words = "--evaluation.judge", str(tmp_path / "judge.safetensors"), "--run", str(tmp_path / "run")
+    for more in ((), ("--dry-run",)):
+        assert run(file_of(tiny_config, tmp_path), *words, *more) == 2
+        told = capsys.readouterr().err
+        assert told.startswith("train.py: the judge reads pictures of 48 px and 1 channels, and the weights")
+        assert told.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_single_networks_are_what_the_first_level_begins_with(tiny_config, tmp_path):
+    words = ["--config", str(file_of(tiny_config, tmp_path)), "--start.encoder", "other"]
+    assert [each.config.start.encoder for each in parse_levels(words)] == [Path("other"), None]
 
 
 def test_a_dry_run_of_levels_tells_of_those_that_are_not_there_yet(climbed, tmp_path, capsys):

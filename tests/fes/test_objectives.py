@@ -15,8 +15,9 @@ from fes.draws import Noise
 from fes.guide import Guide
 from fes.judge import new_judge
 from fes.networks import Networks
-from fes.objectives import AutoencoderObjective, CriticObjective, bare_players, frozen
+from fes.objectives import AutoencoderObjective, CriticObjective, frozen
 from fes.pictures import to_float
+from fes.players import bare_players
 from fes.runtime.player import Player
 from fes.stream import Stream
 from shards.index import ShardIndex

@@ -18,7 +18,7 @@ from fes.ema import Ema
 from fes.errors import InputError
 from fes.networks import Networks
 from fes.runtime.player import Player
-from fes.state import SUMS, Parts, Restored, find_state, list_states, restore, save_state
+from fes.state import SUMS, Parts, Restored, find_state, has_finished, list_states, restore, save_state
 
 FILES = ["SHA256SUMS", "average.safetensors", "networks.safetensors", "players.pt", "state.json"]
 
@@ -335,3 +335,38 @@ def test_what_is_no_finished_state_is_neither_taken_nor_kept(tiny_config):
     assert find_state(tiny_config.run).path == path
     assert not unfinished.exists()
     assert find_state(tiny_config.run / "nowhere") is None
+
+
+def test_a_head_that_began_to_learn_is_refused_though_it_was_allowed(tiny_config):
+    parts = parts_of(tiny_config.model, seed=1, steps=1)
+    save(tiny_config, parts)
+    config = dataclasses.replace(tiny_config, loss=LossConfig(expression_weight=1.0))
+    with pytest.raises(InputError) as caught:
+        load(config, parts, allow_change=["loss.expression_weight"])
+    assert "loss.expression_weight was 0.0 and is 1.0" in str(caught.value)
+    assert str(caught.value).endswith("loss.expression-weight cannot change within a run")
+
+
+def test_a_run_that_began_with_its_neighbour_goes_on_where_both_were_moved(tiny_config, tmp_path):
+    parts = parts_of(tiny_config.model, seed=1, steps=1)
+    save(dataclasses.replace(tiny_config, init_from=tiny_config.run.with_name("48")), parts)
+    moved = tmp_path / "moved" / tiny_config.run.name
+    shutil.copytree(tiny_config.run, moved)
+    config = dataclasses.replace(tiny_config, run=moved)
+    assert load(dataclasses.replace(config, init_from=moved.with_name("48")), parts).changes == ()
+    for other in (moved.with_name("other"), tmp_path / "48", None):
+        with pytest.raises(InputError, match="init-from cannot change within a run"):
+            load(dataclasses.replace(config, init_from=other), parts)
+
+
+@pytest.mark.parametrize("name", ["state-old", "state-000099.000-good", "state-000099"])
+def test_a_copy_that_somebody_keeps_is_no_state_of_the_run(tiny_config, name):
+    parts = parts_of(tiny_config.model, seed=1, steps=1)
+    path = save(tiny_config, parts, 20)
+    shutil.copytree(path, path.with_name(name))
+    assert find_state(tiny_config.run).path == path
+    for step in (30, 40):
+        save(tiny_config, parts, step)
+    assert [each.name for each in list_states(tiny_config.run)] == ["state-000000.240", "state-000000.320"]
+    assert path.with_name(name).exists()
+    assert has_finished(tiny_config.run, 0.3)

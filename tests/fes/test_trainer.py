@@ -12,7 +12,7 @@ from fes.clock import MEASURE_EVERY
 from fes.dials import Dials
 from fes.ema import Ema
 from fes.networks import Networks
-from fes.objectives import BarePlayer, bare_players
+from fes.players import BarePlayer, bare_players
 from fes.runtime.player import Player
 from fes.stream import Stream
 from fes.trainer import fit

@@ -20,7 +20,7 @@ from fes.config import (
     StreamConfig,
 )
 from fes.errors import InputError
-from fes.validity import changeable, check, check_changes, guided, is_resolution
+from fes.validity import changeable, check, check_changes, guided, is_resolution, may_change
 
 
 def config(**changes: object) -> Config:
@@ -68,6 +68,8 @@ def test_good_values_pass(good):
     ("changes", "told"),
     [
         ({"batch": 0}, "--batch is 0: it must be at least 1"),
+        ({"seed": 2**63}, f"--seed is {2**63}: it must be below 2 to the power of 63"),
+        ({"seed": -(2**63) - 1}, f"--seed is -{2**63 + 1}: it must be at least -{2**63}"),
         ({"critic_steps": 0}, "--critic-steps is 0: it must be at least 1"),
         ({"grid_faces": -1}, "--grid-faces is -1: it must be at least 1"),
         ({"shuffle_window": 0}, "--shuffle-window is 0: it must be at least 1"),
@@ -138,6 +140,10 @@ def test_good_values_pass(good):
         ),
         ({"loss": LossConfig(guide_weight=-1.0), "start": GUIDE}, "--loss.guide-weight is -1.0: it must be"),
         (
+            {"loss": LossConfig(guide_weight=1.0, guide_clear=0.1), "start": GUIDE},
+            "--loss.guide-clear bounds what --loss.guide-margin asks for, which is not given",
+        ),
+        (
             {"loss": LossConfig(guide_painting=1.5), "model": ModelConfig(skip="warp")},
             "--loss.guide-painting is 1.5: it must be from 0 to 1",
         ),
@@ -204,9 +210,27 @@ def test_what_may_change_within_a_run_is_the_loss_the_optimiser_and_the_average(
     names = changeable()
     assert {"loss.cycle_weight", "loss.adversary", "loss.balance", "optimiser.critic_rate"} <= set(names)
     sections = {name.rpartition(".")[0] for name in names}
-    assert (sections, names[-1]) == ({"loss", "optimiser", ""}, "ema_halflife_kimg")
-    assert len(names) == len(dataclasses.fields(LossConfig)) + len(dataclasses.fields(OptimiserConfig)) + 1
+    stages = {"stages.autoencoder", "stages.gan", "stages.opening"}
+    assert (sections - stages, names[-1]) == ({"loss", "optimiser", ""}, "ema_halflife_kimg")
+    own = [name for name in names if not name.startswith("stages.")]
+    assert len(own) == len(dataclasses.fields(LossConfig)) + len(dataclasses.fields(OptimiserConfig)) + 1
+    assert "stages.opening.critic_rate" in names
+    assert not any(name.endswith("kimg") for name in names[:-1])
     check_changes(names)
+
+
+@pytest.mark.parametrize(
+    ("name", "then", "now", "may"),
+    [
+        ("loss.expression_weight", 1.0, 3.0, True),
+        ("loss.expression_weight", 0.0, 3.0, False),
+        ("loss.expression_weight", 3.0, 0.0, False),
+        ("loss.image_weight", 0.0, 3.0, True),
+        ("model.skip", "none", "mask", False),
+    ],
+)
+def test_a_head_cannot_begin_or_cease_to_learn_within_a_run(name, then, now, may):
+    assert may_change(name, then, now) == may
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from fes import draws, objectives, train
-from fes.config import Config, LossConfig, OptimiserConfig
+from fes.config import AutoencoderStage, Config, LossConfig, OpeningStage, OptimiserConfig, StagesConfig
 from fes.mixture import Mixture
 from fes.networks import Networks
-from fes.objectives import bare_players
+from fes.players import bare_players
 from fes.recorder import Recorder
 from fes.stream import Stream
 from fes.watch import TICKS, Held, Watch, digest, hold, odd_ranks, unlike
@@ -150,6 +150,20 @@ def test_a_tick_that_is_not_finite_is_told_by_its_name(tiny_config):
     for value in (math.nan, math.inf):
         (told,) = faults(tiny_config, iter([{**tick_of(1.2, 3.0), "autoencoder/loss": value}]))
         assert told.startswith("at 0.100 kimg the run diverges: autoencoder/loss not finite; take --optim")
+
+
+@pytest.mark.parametrize(
+    ("kimg", "told"),
+    [
+        (0.5, "take --optimiser.critic-rate lower than 0.0005,"),
+        (2.0, "take --stages.opening.critic-rate lower than 0.05,"),
+        (2.1, "take --optimiser.critic-rate lower than 0.0005,"),
+    ],
+)
+def test_the_rate_to_lower_is_that_of_the_stage_at_hand(kimg, told):
+    stages = StagesConfig(AutoencoderStage(0.5), opening=OpeningStage(1.5, critic_rate=0.05))
+    watch = Watch(Config(data="d", run=Path("r"), stages=stages))
+    assert told in str(watch.fault(kimg, {"autoencoder/loss": math.nan}))
 
 
 def test_ticks_without_a_turn_of_the_critics_are_passed_over(tiny_config):

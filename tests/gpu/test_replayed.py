@@ -64,3 +64,15 @@ def test_a_replayed_player_goes_on_from_an_ordinary_ones_state(tiny_model, drawn
             each.step(*work(drawn_index, tiny_model, step))
     for ours, theirs in zip(replayed.objective.parameters(), plain.objective.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-4)
+
+
+def test_an_ordinary_player_goes_on_from_a_replayed_ones_state_and_counts_on_the_cpu(
+    tiny_model, drawn_index
+) -> None:
+    plain, replayed = (player_of(CriticObjective, how, tiny_model) for how in (Player, ReplayedPlayer))
+    for step in range(4):
+        replayed.step(*work(drawn_index, tiny_model, step))
+    plain.load_state_dict(replayed.state_dict())
+    counts = [each["step"] for each in plain.optimiser.state.values()]
+    assert {(count.device.type, count.item()) for count in counts} == {("cpu", 4.0)}
+    plain.step(*work(drawn_index, tiny_model, 4))
