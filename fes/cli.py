@@ -11,12 +11,12 @@ from typing import Annotated, Literal
 import tyro
 
 from fes.bench import Bench
-from fes.commandline import check_words
+from fes.commandline import check_words, readers_may_leave
 from fes.config import StreamConfig
 from fes.errors import InputError, told_in_one_sentence
 from fes.evaluation.command import EvaluateOptions, evaluate_command
 from fes.evaluation.faces import HELD_OUT, held_out
-from fes.files import make_folder
+from fes.files import check_file
 from fes.judge import (
     Facts,
     JudgeConfig,
@@ -60,7 +60,7 @@ class JudgeTrain:
         if not held_out:
             raise InputError(f"{mixture.place} has no test or valid split to test a judge on")
         check_labels(held_out)  # before anything long begins
-        make_folder(self.out.parent)
+        check_file("--out", self.out)
         judge = new_judge(self.training.kind, *shape, self.training.seed)
         with progress("judge") as tell:
             train_judge(judge, mixture.parts(*shape), mixture.weights, self.training, tell)
@@ -154,11 +154,12 @@ def _stopped_in_one_sentence() -> Iterator[None]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line of `fes`."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    with told_in_one_sentence("fes"), _stopped_in_one_sentence():
+    with told_in_one_sentence("fes"), _stopped_in_one_sentence(), readers_may_leave():
         check_words(arguments, COMMANDS)
         if list(arguments[:2]) == ["selfcheck", "gradients"]:  # the words that follow are train.py's
             check_gradients(arguments[2:])
-        tyro.cli(Command, args=arguments, prog="fes").run()
+        config = (tyro.conf.FlagCreatePairsOff,)
+        tyro.cli(Command, args=arguments, prog="fes", config=config).run()
 
 
 if __name__ == "__main__":

@@ -3,10 +3,14 @@
 tyro names missing flags before unknown ones, so that `--sorce x` reads as a lack of `--source`.
 """
 
+import contextlib
 import dataclasses
 import difflib
+import os
+import sys
 import typing
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TextIO
 
 import tyro
 
@@ -42,6 +46,49 @@ def check_words(
     if isinstance(commands, type):
         _refuse_flags_of_positionals(arguments, commands)
         _check_flags(arguments, ["--help", *_flags(commands, prefixed, pairs)])
+
+
+@contextlib.contextmanager
+def readers_may_leave() -> Iterator[None]:
+    """What is printed after the reader of a pipe has left, as in `fes-shards show DIR | head`, goes nowhere.
+
+    The exit code stays that of the command.
+    """
+    stream = sys.stdout
+    sys.stdout = _Unread(stream)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stdout = stream
+
+
+class _Unread:
+    """A stream that takes text also when nobody reads it any more."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except BrokenPipeError:
+            return self._leave(len(text))
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._leave()
+
+    def _leave(self, written: int = 0) -> int:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
+        return written
 
 
 def square_of(flag: str, text: str) -> tuple[int, int, int]:

@@ -48,6 +48,13 @@ def make_folder(path: Path) -> None:
         raise InputError(f"cannot write to the folder {path}: {error.strerror}") from None
 
 
+def check_file(flag: str, path: Path) -> None:
+    """Raises `InputError`, which names the flag, where a file of that name could not be written later on."""
+    if path.is_dir():
+        raise InputError(f"{flag} {path} is a folder: name a file in it")
+    make_folder(path.parent)
+
+
 def hold_folder(path: Path, patience: float = 120.0) -> None:
     """Keeps other processes from holding a folder, until this one ends, however it ends.
 

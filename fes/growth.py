@@ -91,6 +91,8 @@ def _check_bridge(other: Other, model: ModelConfig) -> None:
     told = f"--init-from {other.place} has networks"
     differing = [name for name in MUST_AGREE if getattr(there, name) != getattr(here, name)]
     if differing:
+        # It bounds widths that may agree all the same; here it is named before it is in the way.
+        differing += ["min_features"] if there.min_features != here.min_features else []
         flags = " ".join(f"--model.{name.replace('_', '-')} {getattr(there, name)}" for name in differing)
         raise InputError(f"{told} of another make, which cannot be bridged: give {flags}, as it has")
     if there.resolution > here.resolution:
@@ -127,7 +129,7 @@ def _resized(other: Other, name: str, there: Tensor, here: Tensor) -> Tensor:
     if there.dim() != here.dim() or of_channels != [True] or not at_pictures:
         raise InputError(
             f"--init-from {other.place}: {name} is {tuple(there.shape)} there and {tuple(here.shape)} here, "
-            "which cannot be bridged: give --model the sizes that it was trained with"
+            f"which cannot be bridged: give --model.min-features {other.model.min_features}, as it has"
         )
     (axis,) = differing
     return (_draws if draws else _reads)(there, axis, here.shape[axis])

@@ -20,7 +20,8 @@ def guided_error(
     x_partner: Callable[[], Tensor],
     label: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """The guide's term, a scalar, and the share of changed faces that it reads as asked.
+    """The guide's term, a scalar, and the share of changed faces that it reads as asked; those whose partner
+    has no label count as misread.
 
     Args:
         read: pictures -> the guide's logits [batch, classes], through the same noise each time.

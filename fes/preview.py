@@ -8,6 +8,7 @@ import torch
 
 from fes.arguments import Asked
 from fes.config import Config
+from fes.dials import Dials
 from fes.errors import InputError, NoRoom
 from fes.evaluation.in_loop import graders_for
 from fes.growth import read_other, table, take_over
@@ -37,7 +38,8 @@ def show(tasks: Sequence[Task], runtime: Runtime) -> int:
         plan = describe(config, mixture, runtime.ranks)
         taken = runtime.from_main(partial(_taken, config, before))
         if runtime.is_main:
-            print(f"{plan}\n{taken}{runtime.describe(config.batch)}\n{_memory(config, runtime)}")
+            computes = runtime.describe(config.batch, Dials(config.loss, config.augment).move)
+            print(f"{plan}\n{taken}{computes}\n{_memory(config, runtime)}")
         before = config
     return 0
 

@@ -13,6 +13,7 @@ from torch.nn import functional
 from fes.commandline import square_of
 from fes.errors import InputError, nearest
 from fes.expressions import EXPRESSIONS, expression_label
+from fes.files import check_file
 from fes.judge import load_judge
 from fes.pictures import as_image, write_picture
 from fes.shipped import shipped_judge, shipped_synthesizer
@@ -55,7 +56,12 @@ class Synthesize:
         drawn = self._drawn(synthesizer, picture, label, own)
         seconds = time.perf_counter() - start
         write_picture(drawn, self.out)
-        print(f"wrote {self.out} ({seconds:.2f} s, weights of {synthesizer.snapshot.kimg:g} kimg)")
+        channels, side, _ = picture.shape
+        part = "the central square" if square is None else f"the square {self.crop}"
+        print(
+            f"wrote {self.out} ({seconds:.2f} s, weights of {synthesizer.snapshot.kimg:g} kimg): {part} of "
+            f"{self.image} as {side} px, {'grey' if channels == 1 else 'in colour'}"
+        )
 
     def _check(self) -> None:
         if not 0 <= self.strength <= 1:
@@ -64,6 +70,9 @@ class Synthesize:
             raise InputError("--strip shows one expression by degrees: name it by --to")
         if self.strip and self.strength != 1:
             raise InputError("--strip draws all strengths: leave out --strength")
+        check_file("--out", self.out)
+        if self.out.exists() and self.image.exists() and self.out.samefile(self.image):
+            raise InputError(f"--out {self.out} is the picture itself: name another file")
 
     def _own(self, source: int | None, picture: Tensor) -> Tensor:
         """What the picture shows, float32 [classes], as told or as read; it is said on the terminal."""
@@ -71,7 +80,10 @@ class Synthesize:
             return functional.one_hot(torch.tensor(source), len(EXPRESSIONS)).float()
         judge = load_judge(self.judge or shipped_judge())
         channels, resolution, _ = picture.shape
-        judge.check_shape(resolution, channels)
+        try:
+            judge.check_shape(resolution, channels)
+        except InputError as error:
+            raise InputError(f"{error}; or tell by --source what the picture shows") from None
         own = judge.probabilities(picture[None])[0]
         print(f"the judge reads {self.image} as {_shares(own)}; --source tells it otherwise")
         return own
@@ -98,6 +110,7 @@ class Export:
     """A word to whoever uses it, which is kept in the file."""
 
     def run(self) -> None:
+        check_file("--out", self.out)
         export_snapshot(self.weights, self.out, self.note)
         print(f"wrote {self.out} ({self.out.stat().st_size / 1e6:.1f} MB)")
 

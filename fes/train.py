@@ -24,6 +24,7 @@ from fes.arguments import Asked, parse_levels, resolve
 from fes.beginning import take_networks
 from fes.cast import build
 from fes.clock import Clock
+from fes.commandline import readers_may_leave
 from fes.config import Config
 from fes.errors import InputError, NoRoom, told_in_one_sentence
 from fes.evaluation.in_loop import evaluation_for
@@ -76,7 +77,7 @@ def train(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..., 
     batches = runtime.placed(stream.batches(start, config.stream.workers, config.stream.patience))
     clock = Clock.of(config)
     with Recorder(config, runtime, parts, ema, mixture, stream, start, evaluation) as recorder:
-        _greet(recorder, config, found, restored, runtime.describe(config.batch))
+        _greet(recorder, config, found, restored, runtime.describe(config.batch, cast.dials.move))
         if taken:
             recorder.say(_write_table(config, taken) if runtime.is_main else "")
         if guide and not guide.noise:
@@ -199,7 +200,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line of `accelerate launch fes/train.py`."""
     tasks, hardware, fault = [], None, None
     # Until the ranks have met, one on each machine tells.
-    with told_in_one_sentence("train.py", silent=os.environ.get("LOCAL_RANK", "0") != "0"):
+    silent = os.environ.get("LOCAL_RANK", "0") != "0"
+    with told_in_one_sentence("train.py", silent=silent), readers_may_leave():
         try:
             tasks = _asked_for(sys.argv[1:] if arguments is None else arguments)
             hardware = tasks[-1].asked.hardware
@@ -208,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 raise
             fault = error  # it may be this rank's alone: told once they have met
         runtime = Runtime(hardware)
-    with runtime, told_in_one_sentence("train.py"):
+    with runtime, told_in_one_sentence("train.py"), readers_may_leave():
         runtime.agree(fault)
         for task in tasks:
             _check_the_same(*task, runtime)

@@ -60,7 +60,6 @@ def _meant(name: str) -> str:
 
 
 _LEAST = {
-    "seed": -(2**63),
     "batch": 1,
     "critic_steps": 1,
     "grid_faces": 1,
@@ -100,8 +99,7 @@ def check(config: Config) -> Config:
         value = attrgetter(name)(config)
         if value < least:
             raise InputError(f"{_flag(name)} is {value}: it must be at least {least}")
-    if config.seed >= 2**63:
-        raise InputError(f"--seed is {config.seed}: it must be below 2 to the power of 63")
+    check_seed(config.seed)
     numbers = [f"{each}.{key}" for each in _SECTIONS_OF_NUMBERS for key in vars(attrgetter(each)(config))]
     for name in sorted({*numbers, *_NUMBERS}):
         _check_number(name, attrgetter(name)(config))
@@ -183,6 +181,12 @@ def _check_number(name: str, value: float | str | None) -> None:
         raise InputError(f"{flag} is {value}: it must be {wanted}")
     if "beta" in flag and value >= 1:
         raise InputError(f"{flag} is {value}: it must be below 1")
+
+
+def check_seed(seed: int) -> None:
+    """Raises `InputError` for a seed that is no number of 64 bits."""
+    if not -(2**63) <= seed < 2**63:
+        raise InputError(f"--seed is {seed}: it must be a number of 64 bits")
 
 
 def check_shape(resolution: int | None, channels: int | None, prefix: str = "--") -> None:

@@ -1,17 +1,15 @@
 """Builds shards, indexes those of others, checks and shows them: the command line `fes-shards`."""
 
-import contextlib
-import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, TextIO
+from typing import Annotated, Literal
 
 import tyro
 
-from fes.commandline import check_words
+from fes.commandline import check_words, readers_may_leave
 from fes.errors import InputError, told_in_one_sentence
 from fes.expressions import EXPRESSIONS
 from fes.machine import cores
@@ -175,7 +173,7 @@ class Terminated(Exception):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and exits: 0 done, 1 faults found, 2 input that cannot be used, 130 or 143 stopped."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    with told_in_one_sentence(PROGRAM), _readers_may_leave():
+    with told_in_one_sentence(PROGRAM), readers_may_leave():
         check_words(arguments, COMMANDS)
         command = tyro.cli(Command, prog=PROGRAM, args=arguments, description=__doc__, config=STYLE)
         before = signal.signal(signal.SIGTERM, _terminate)
@@ -191,46 +189,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _terminate(*_: object) -> None:
     raise Terminated
-
-
-@contextlib.contextmanager
-def _readers_may_leave() -> Iterator[None]:
-    """What is printed after the reader of a pipe has left, as in `fes-shards show DIR | head`, goes nowhere.
-
-    The exit code stays that of the command.
-    """
-    stream = sys.stdout
-    sys.stdout = _Unread(stream)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stdout = stream
-
-
-class _Unread:
-    """A stream that takes text also when nobody reads it any more."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._stream, name)
-
-    def write(self, text: str) -> int:
-        try:
-            return self._stream.write(text)
-        except BrokenPipeError:
-            return self._leave(len(text))
-
-    def flush(self) -> None:
-        try:
-            self._stream.flush()
-        except BrokenPipeError:
-            self._leave()
-
-    def _leave(self, written: int = 0) -> int:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self._stream.fileno())
-        os.close(nowhere)
-        return written

@@ -29,6 +29,7 @@ LYING = (5, 6, 7, 8)
 ORIENTATION = 0x0112
 MOST_PIXELS = 80_000_000
 """Larger pictures are refused: the file of some kilobytes that unfolds to gigabytes is no face."""
+UNBOUNDED = "numbers that are not of 8 or 16 bits"
 TOO_LARGE = f"more than {MOST_PIXELS:,} pixels"
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # they are refused, not warned of
 SOI = b"\xff\xd8"  # how every JPEG file begins
@@ -99,10 +100,16 @@ def _kind(error: Exception) -> str:
     # Pillow refuses what is far too large itself, and warns of what is nearly so.
     if isinstance(error, (_TooLarge, Image.DecompressionBombError, Image.DecompressionBombWarning)):
         return TOO_LARGE
+    if isinstance(error, _Unbounded):
+        return UNBOUNDED
     return "cut short or damaged"
 
 
 class _TooLarge(ValueError):
+    pass
+
+
+class _Unbounded(ValueError):
     pass
 
 
@@ -122,8 +129,10 @@ def _pixels(image: Image.Image) -> np.ndarray:
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image)
-        deep = image.mode.startswith("I") and values.max(initial=0) > 255
-        image = Image.fromarray((values >> 8 if deep else values).clip(0, 255).astype(np.uint8))
+        if image.mode == "F" or values.min(initial=0) < 0 or values.max(initial=0) >= 2**16:
+            raise _Unbounded
+        deep = values.max(initial=0) > 255
+        image = Image.fromarray((values >> 8 if deep else values).astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

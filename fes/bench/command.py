@@ -70,6 +70,8 @@ class Bench:
     def run(self) -> None:
         configs = [self._config(each) for each in self.resolutions]
         check_hardware(self.hardware)
+        if not configs:
+            raise InputError("--resolutions names none: give at least one, as 48")
         if not self.seconds > 0:
             raise InputError(f"--seconds is {self.seconds}: it must be a positive number")
         check_plotting()

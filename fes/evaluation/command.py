@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from fes.config import StreamConfig
 from fes.errors import InputError
 from fes.evaluation.embedder import OnnxEmbedder
@@ -62,15 +64,15 @@ def evaluate_command(options: EvaluateOptions) -> None:
     waiting = [each for each in found if not is_there(each.result, each.made)]
     if not waiting:
         print(f"measured so before, see {found[0].result}.json")
-    evaluator, shape = None, None
+    evaluator, shape, device = None, None, "cuda" if torch.cuda.is_available() else "cpu"
     for each in waiting:
         snapshot = load_snapshot(each.weights)
         judges = filter(None, (options.judge, options.second_judge))
         check_independent(snapshot.metadata["guide"], *judges)
         if evaluator is None or shape != (snapshot.model.resolution, snapshot.model.channels):
             shape = snapshot.model.resolution, snapshot.model.channels
-            evaluator = _evaluator(options, index, *shape)
-        figures, shown = evaluator.evaluate(snapshot.encoder, snapshot.generator)
+            evaluator = _evaluator(options, index, *shape, device)
+        figures, shown = evaluator.evaluate(snapshot.encoder.to(device), snapshot.generator.to(device))
         figures = {"snapshot": each.weights.name, "kimg": snapshot.kimg, **evaluator.faces.about, **figures}
         write_results(each.result, each.made, figures, shown)
         print(f"{told(each.weights.stem, figures)}\nsee {each.result}.json and .png", flush=True)
@@ -82,6 +84,8 @@ def _check(options: EvaluateOptions) -> None:
             raise InputError(f"{flag} is {value}: it must be at least 1")
     if (options.run is None) == (options.weights is None):
         raise InputError("give either --run, a run's folder, or --weights, one snapshot")
+    if options.run is not None and options.run.is_file():
+        raise InputError(f"--run is a run's folder, and {options.run} is a file: give it by --weights")
     if options.newest and options.run is None:
         raise InputError("--newest chooses among the snapshots of --run: leave it out with --weights")
     if options.torch_fidelity:
@@ -120,7 +124,9 @@ def _snapshots(options: EvaluateOptions) -> list[Path]:
     return newest_first[:1] if options.newest else newest_first
 
 
-def _evaluator(options: EvaluateOptions, index: ShardIndex, resolution: int, channels: int) -> Evaluator:
+def _evaluator(
+    options: EvaluateOptions, index: ShardIndex, resolution: int, channels: int, device: str
+) -> Evaluator:
     judges = load_graders([options.judge, options.second_judge], resolution, channels)  # before all else
     names = HELD_OUT if options.split == "test" else (options.split,)
     return Evaluator(
@@ -128,5 +134,6 @@ def _evaluator(options: EvaluateOptions, index: ShardIndex, resolution: int, cha
         *judges,
         embedder=OnnxEmbedder(options.identity) if options.identity else None,
         gallery=options.gallery,
+        device=device,
         inception=inception_figures if options.torch_fidelity else None,
     )

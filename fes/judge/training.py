@@ -17,6 +17,7 @@ from fes.judge.network import Judge, Kind
 from fes.pictures import to_float
 from fes.reading import Samples
 from fes.stream import Stream
+from fes.validity import check_seed
 
 _WINDOW = 16384  # samples that are shuffled among each other
 _SMOOTHING = 0.1  # of the labels
@@ -59,6 +60,7 @@ class JudgeConfig:
         for flag, value, most in shares:
             if not 0 <= value <= most:
                 raise InputError(f"{flag} is {value}: it must be a number from 0 to {most}")
+        check_seed(self.seed)
         if self.steps < 1:
             raise InputError(f"--kimg is {self.kimg}: it must be at least one batch, {self.batch / 1000}")
 

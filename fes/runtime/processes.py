@@ -86,8 +86,8 @@ class Runtime:
                 f"alone: run '{ON_CPU} {started} fes/train.py ...'"
             )
 
-    def describe(self, batch: int) -> str:
-        """What computes a batch, and how, in one line."""
+    def describe(self, batch: int, moves: bool = False) -> str:
+        """What computes a batch, and how, in one line; `moves`: whether settings move by themselves."""
         share = batch // self.ranks
         count = pieces(share, self.hardware.micro_batch)
         stage = self.launch.zero_stage
@@ -98,6 +98,8 @@ class Runtime:
             told.append(f"in {count} pieces of {share // count}")
         if self.device.type == "cpu" and not self.launch.on_cpu:
             told.append("no GPU was found")
+        if self.hardware.replay and (moves or not self.replays):
+            told.append("--replay has no effect (it takes one GPU, no fp16, and settings that do not move)")
         arithmetic = describe_arithmetic(self.launch.precision, self.hardware, self.device)
         return f"{', '.join(told)}; {arithmetic}"
 

@@ -2,6 +2,8 @@
 
 import contextlib
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -88,8 +90,15 @@ def test_a_judge_that_cannot_be_tested_is_told_before_it_is_trained(tmp_path, ca
     assert "--resolution is 50: it must be 48 or 64 times" in sentence(capsys, *asked, "--resolution", 50)
 
 
+def test_a_judge_that_cannot_be_written_is_told_before_it_is_trained(drawn_folder, tmp_path, capsys):
+    asked = ["judge", "train", "--data", drawn_folder, "--out", tmp_path]
+    assert sentence(capsys, *asked).endswith(f"--out {tmp_path} is a folder: name a file in it")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
-    ("flag", "value"), [("--kimg", "-1"), ("--kimg", "nan"), ("--batch", "0"), ("--rate", "-1")]
+    ("flag", "value"),
+    [("--kimg", "-1"), ("--kimg", "nan"), ("--batch", "0"), ("--rate", "-1"), ("--seed", str(2**63))],
 )
 def test_settings_of_a_judge_that_make_no_sense_are_told_in_one_sentence(
     drawn_folder, tmp_path, capsys, flag, value
@@ -104,3 +113,16 @@ def test_help_names_the_commands(capsys):
     assert ended.value.code == 0
     shown = capsys.readouterr().out
     assert all(command in shown for command in ("synthesize", "evaluate", "judge"))
+
+
+@pytest.mark.parametrize("command", [["synthesize"], ["judge", "train"], ["evaluate"], ["bench"]])
+def test_help_lists_no_flag_that_is_refused(command, capsys):
+    with pytest.raises(SystemExit):
+        main([*command, "--help"])
+    assert "--no-" not in capsys.readouterr().out
+
+
+def test_a_reader_that_leaves_takes_no_answer_away_and_no_traceback_comes():
+    line = f"set -o pipefail; {sys.executable} -m fes.cli synthesize --help | true"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -214,7 +214,13 @@ def test_weights_of_half_precision_can_be_taken(tiny_config, tiny_model):
         (
             {"min_features": 16},
             {"min_features": 8},
-            "is (16, 1, 4, 4) there and (8, 1, 4, 4) here, which cannot",
+            "is (16, 1, 4, 4) there and (8, 1, 4, 4) here, which cannot be bridged: give "
+            "--model.min-features 16, as it has",
+        ),
+        (
+            {"min_features": 16, "skip": "warp"},
+            {"min_features": 8},
+            "cannot be bridged: give --model.skip warp --model.min-features 16, as it has",
         ),
     ],
 )

@@ -137,7 +137,9 @@ def test_an_option_that_makes_no_sense_is_told_in_one_sentence(
 def test_a_judge_of_another_shape_is_told_in_one_sentence(snapshot_file, face_png, tmp_path, capsys):
     save_judge(tmp_path / "judge", new_judge("plain", 64, 3, 0))
     asked = synthesize(snapshot_file, face_png, tmp_path / "a.png", "--strength", "0", "--judge")
-    assert "the judge reads pictures of 64 px and 3 channels" in sentence(capsys, *asked, tmp_path / "judge")
+    told = sentence(capsys, *asked, tmp_path / "judge")
+    assert "the judge reads pictures of 64 px and 3 channels" in told
+    assert told.endswith("makes a judge for them; or tell by --source what the picture shows")
 
 
 def test_pictures_that_cannot_be_read_are_told_in_one_sentence(snapshot_file, tmp_path, capsys):
@@ -161,9 +163,13 @@ def test_weights_that_are_none_are_told_in_one_sentence(face_png, tmp_path, caps
 
 def test_a_place_that_cannot_be_written_is_told_in_one_sentence(snapshot_file, face_png, tmp_path, capsys):
     (tmp_path / "file").write_text("in the way")
-    for out in (tmp_path / "file" / "a.png", "/proc/a.png", tmp_path / "a.xyz"):
-        assert f"cannot write the picture {out}" in sentence(
-            capsys, *synthesize(snapshot_file, face_png, out)
-        )
+    for out, told in (
+        (tmp_path / "file" / "a.png", f"cannot write to the folder {tmp_path / 'file'}"),
+        ("/proc/a.png", "cannot write to the folder /proc"),
+        (tmp_path / "a.xyz", f"cannot write the picture {tmp_path / 'a.xyz'}"),
+        (tmp_path, f"--out {tmp_path} is a folder: name a file in it"),
+        (face_png, f"--out {face_png} is the picture itself: name another file"),
+    ):
+        assert told in sentence(capsys, *synthesize(snapshot_file, face_png, out))
     export = ["export", "--weights", snapshot_file, "--out", tmp_path / "file" / "a.safetensors"]
     assert "cannot write to the folder" in sentence(capsys, *export)

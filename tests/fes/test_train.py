@@ -143,6 +143,14 @@ def test_dry_run_shows_the_plan_and_writes_nothing(tiny_config, tmp_path, capsys
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
 
 
+def test_what_is_asked_for_and_does_nothing_is_told(drawn_folder, tmp_path, capsys):
+    words = ["--data", str(drawn_folder), "--run", str(tmp_path / "run"), "--dry-run"]
+    for more, count in (((), 0), (("--replay",), 1)):
+        with pytest.raises(SystemExit, match="0"):
+            main([*words, *more])
+        assert capsys.readouterr().out.count("--replay has no effect (it takes one GPU") == count
+
+
 def test_a_shape_that_the_data_have_not_is_shown_with_what_it_costs(drawn_folder, tmp_path, capsys):
     arguments = ["--data", str(drawn_folder), "--run", str(tmp_path / "run"), "--dry-run"]
     with pytest.raises(SystemExit) as ended:

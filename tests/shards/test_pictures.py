@@ -79,6 +79,18 @@ def test_any_other_picture_becomes_a_plain_png_of_what_it_shows(kind: str) -> No
         assert np.array_equal(np.asarray(image).reshape(expected.shape), expected)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [RAMP.astype(np.float32) / 255, RAMP.astype(np.int32) * 1000, RAMP.astype(np.int32) - 1],
+    ids=["fractions", "more than 16 bits", "below 0"],
+)
+def test_numbers_of_no_known_range_are_no_picture(values: np.ndarray) -> None:
+    data = saved(Image.fromarray(values), "TIFF")
+    for read in (normalised, lambda data: decode_picture(data, 48, 1)):
+        with pytest.raises(ValueError, match="numbers that are not of 8 or 16 bits"):
+            read(data)
+
+
 @pytest.mark.parametrize("kind", OTHERS)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_pictures_of_any_kind_are_also_read_where_they_lie(kind: str, channels: int) -> None:

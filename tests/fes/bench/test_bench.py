@@ -71,6 +71,7 @@ def test_each_resolution_has_a_line_and_its_figures_fit_together(tmp_path: Path,
 @pytest.mark.parametrize(
     ("words", "told"),
     [
+        (["--resolutions"], "--resolutions names none: give at least one, as 48"),
         (["--resolutions", "50"], "resolution is 50: it must be 48 or 64 times a power of two"),
         (["--channels", "2"], "channels is 2: it must be 1 (grey) or 3 (RGB)"),
         (["--max-features", "4"], "--model.max-features is 4"),

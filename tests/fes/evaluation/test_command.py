@@ -95,6 +95,8 @@ def test_what_makes_no_sense_is_told_in_one_sentence(asked, snapshot_file, drawn
     assert "--gallery is -1" in sentence(capsys, *asked, "--gallery", -1)
     assert "give either --run" in sentence(capsys, *asked, "--weights", snapshot_file)
     assert "give either --run" in sentence(capsys, "evaluate", *asked[3:])
+    told = sentence(capsys, "evaluate", "--run", snapshot_file, *asked[3:])
+    assert told.endswith(f"and {snapshot_file} is a file: give it by --weights")
     only = ["evaluate", "--weights", snapshot_file, *asked[3:], "--newest"]
     assert "--newest chooses among the snapshots of --run" in sentence(capsys, *only)
     assert "no snapshot and no run" in sentence(capsys, "evaluate", "--run", tmp_path / "none", *asked[3:])
