@@ -19,6 +19,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 from fes.arguments import Asked, parse_levels, resolve
 from fes.beginning import take_networks
@@ -29,14 +30,14 @@ from fes.config import Config
 from fes.errors import InputError, NoRoom, told_in_one_sentence
 from fes.evaluation.in_loop import evaluation_for
 from fes.files import hold_folder, make_folder, write_file
-from fes.growth import Other, Taken, read_other, table, take_over, told
-from fes.guide import guide_for
+from fes.growth import Taken, read_other, table, take_over, told
+from fes.guide import Guide, guide_for
 from fes.mixture import Mixture
 from fes.networks import Networks, open_edges
 from fes.preview import Task, check_readers, show, with_estimate
 from fes.recorder import Recorder
 from fes.runtime.processes import Runtime
-from fes.state import Found, Restored, edge_in, find_state, has_finished, restore
+from fes.state import Found, Parts, Restored, edge_in, find_state, has_finished, restore
 from fes.stream import share_of
 from fes.supply import held_out_for, noise_for, stream_for
 from fes.trainer import fit
@@ -51,68 +52,78 @@ def train(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..., 
     """
     config = asked.config
     evaluation = runtime.together(lambda: evaluation_for(config, mixture, runtime.device, runtime.is_main))
-    guide = runtime.together(lambda: guide_for(config, runtime.device))
-    if guide and len(set(runtime.gathered(guide.sha256))) > 1:
-        runtime.agree(
-            InputError(f"{config.start.guide} is not the same file on all machines: copy one to all")
-        )
+    guide = _same_guide(config, runtime)
     share_of(config.batch, runtime.rank, runtime.ranks)
-    runtime.from_main(lambda: make_folder(config.run))
-    runtime.from_main(lambda: hold_folder(config.run))
-    found = runtime.from_main(lambda: find_state(config.run))
-    other = None if found else runtime.from_main(lambda: read_other(config.init_from))
-    networks, taken = runtime.together(lambda: _networks(config, found, other))
+    found = _newest_state(config, runtime)
+    networks, taken = _networks(config, found, runtime)
     stream = stream_for(config, mixture, runtime)
     networks.to(runtime.device)
     parts, ema, cast = build(config, networks, runtime, found.step if found else 0, guide)
-    restored = Restored()
-    if found:
-        restored = runtime.together(
-            lambda: restore(found, parts, config, mixture.fingerprint, asked.allow_change)
-        )
-        found = dataclasses.replace(found, contents={})  # as large as all that is trained
+    restored = _restored(asked, found, parts, mixture, runtime)
     start = restored.step
     held_out = runtime.together(lambda: held_out_for(config, mixture, runtime, networks, cast.dials))
     runtime.begins_run()
     batches = runtime.placed(stream.batches(start, config.stream.workers, config.stream.patience))
-    clock = Clock.of(config)
+    clock, noise, mean = Clock.of(config), noise_for(config, runtime), runtime.mean
     with Recorder(config, runtime, parts, ema, mixture, stream, start, evaluation) as recorder:
         _greet(recorder, config, found, restored, runtime.describe(config.batch, cast.dials.move))
         if taken:
             recorder.say(_write_table(config, taken) if runtime.is_main else "")
         if guide and not guide.noise:
-            recorder.say(
-                f"warning: the guide {config.start.guide} sees faces without noise, so that what nobody sees "
-                "pleases it: make it by 'fes judge train --noise 0.5', and leave out --loss.guide-noise 0"
-            )
+            recorder.say(_warning_of(config.start.guide))
         try:
-            end = loop(
-                config,
-                cast,
-                cast.dials,
-                ema,
-                batches,
-                noise_for(config, runtime),
-                hooks=recorder,
-                mean_over_ranks=runtime.mean,
-                start=start,
-                held_out=held_out,
-            )
+            told = {"hooks": recorder, "mean_over_ranks": mean, "start": start, "held_out": held_out}
+            end = loop(config, cast, cast.dials, ema, batches, noise, **told)
         except NoRoom as error:
             raise with_estimate(error, config, runtime) from None
         recorder.say(_farewell(config, clock, end))
     return 0 if clock.finished(end) else runtime.exit_code
 
 
-def _networks(config: Config, found: Found | None, other: Other | None) -> tuple[Networks, list[Taken]]:
+def _same_guide(config: Config, runtime: Runtime) -> Guide | None:
+    """The run's guide, the same on all ranks."""
+    guide = runtime.together(lambda: guide_for(config, runtime.device))
+    if guide and len(set(runtime.gathered(guide.sha256))) > 1:
+        runtime.agree(
+            InputError(f"{config.start.guide} is not the same file on all machines: copy one to all")
+        )
+    return guide
+
+
+def _newest_state(config: Config, runtime: Runtime) -> Found | None:
+    """The state that a run goes on from, whose folder is this process's from here on."""
+    runtime.from_main(lambda: make_folder(config.run))
+    runtime.from_main(lambda: hold_folder(config.run))
+    return runtime.from_main(lambda: find_state(config.run))
+
+
+def _networks(config: Config, found: Found | None, runtime: Runtime) -> tuple[Networks, list[Taken]]:
     """The networks of a run as it begins, and what became of another's; for a state, to be filled by it."""
-    networks = Networks(config.model, config.seed)
-    if found:
-        if edge := edge_in(found):
-            open_edges(networks, config.model, edge)
-        return networks, []
-    take_networks(networks, config.start)
-    return networks, take_over(networks, other, config.model) if other else []
+    other = None if found else runtime.from_main(lambda: read_other(config.init_from))
+
+    def made() -> tuple[Networks, list[Taken]]:
+        networks = Networks(config.model, config.seed)
+        if found:
+            if edge := edge_in(found):
+                open_edges(networks, config.model, edge)
+            return networks, []
+        take_networks(networks, config.start)
+        return networks, take_over(networks, other, config.model) if other else []
+
+    return runtime.together(made)
+
+
+def _restored(
+    asked: Asked, found: Found | None, parts: Parts, mixture: Mixture, runtime: Runtime
+) -> Restored:
+    """Where the run goes on, its parts filled from the state, which is let go: it is as large as they are."""
+    if found is None:
+        return Restored()
+    restored = runtime.together(
+        lambda: restore(found, parts, asked.config, mixture.fingerprint, asked.allow_change)
+    )
+    found.contents.clear()
+    return restored
 
 
 def _write_table(config: Config, taken: list[Taken]) -> str:
@@ -131,6 +142,13 @@ def _greet(
     for change in restored.changes:
         recorder.say(f"from here on: {change}")
     recorder.say(computes_on)
+
+
+def _warning_of(guide: Path) -> str:
+    return (
+        f"warning: the guide {guide} sees faces without noise, so that what nobody sees pleases it: make it "
+        "by 'fes judge train --noise 0.5', and leave out --loss.guide-noise 0"
+    )
 
 
 def _farewell(config: Config, clock: Clock, end: int) -> str:
