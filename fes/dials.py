@@ -19,6 +19,7 @@ Measurements = Mapping[str, Tensor]
 """Scalars on the device, detached."""
 SMOOTHING = 0.9
 """What of a pull's running mean a measurement leaves."""
+_NOT_AT_PICTURES = ("latent", "paint", "strain")
 MOST = 10.0
 """A term is scaled by this at most, and by its inverse at least."""
 
@@ -50,8 +51,8 @@ class Dials:
 
     def scale(self, term: str) -> float | Tensor:
         """What a term's weight is multiplied with: the inverse of its pull where weights balance
-        themselves, else 1. The latent term pulls at codes, not at pictures, and stays as it is."""
-        if not self._balance or term not in self._pulls or term == "latent":
+        themselves, else 1. What pulls at codes, masks and displacements, not at pictures, stays as it is."""
+        if not self._balance or term not in self._pulls or term in _NOT_AT_PICTURES:
             return 1.0
         return self._pulls[term].reciprocal().clamp(1 / MOST, MOST)
 

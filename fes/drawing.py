@@ -45,12 +45,23 @@ class Drawing(NamedTuple):
             return torch.tanh(self.drawn)
         if self.mask is None:
             return torch.tanh(self.drawn + torch.atanh(_INSIDE * self.source))
-        # Never quite closed: through a mask of 0 nothing would be learnt any more.
-        drawn, mask = torch.tanh(self.drawn), _OPEN + (1 - _OPEN) * torch.sigmoid(self.mask)
+        drawn, mask = torch.tanh(self.drawn), self.cover
         if self.flow is None:
             return torch.lerp(self.source, drawn, mask)
         bent = bend(self.source, self.flow)
         return torch.lerp(bent, passing(drawn, painted), passing(mask, painted))
+
+    @property
+    def cover(self) -> Tensor:
+        """[batch, 1, height, width] in (0, 1): how far each pixel is drawn over. There has to be a mask."""
+        # Never quite closed: through a mask of 0 nothing would be learnt any more.
+        return _OPEN + (1 - _OPEN) * torch.sigmoid(self.mask)
+
+    @property
+    def displacement(self) -> Tensor:
+        """[batch, 2, nodes, nodes]: from how far to the right and how far below each node is taken, as shares
+        of the picture's width. There has to be a flow."""
+        return displacement(self.flow.to(self.source.dtype))
 
     def halves(self) -> tuple["Drawing", "Drawing"]:
         """Those of the first half of the batch, and of the second."""
@@ -76,16 +87,21 @@ def passing(x: Tensor, share: float) -> Tensor:
     return x if share == 1 else torch.lerp(x.detach(), x, share)
 
 
+def displacement(flow: Tensor) -> Tensor:
+    """Any numbers -> displacements, within `REACH`."""
+    return REACH * torch.tanh(_EAGER * flow)
+
+
 def bend(x: Tensor, flow: Tensor) -> Tensor:
     """Pictures [batch, channels, height, width], each pixel of which is taken from nearby.
 
     Args:
-        flow: [batch, 2, nodes, nodes], any numbers, whose tanh tells how far to the right and how far below
-            a place is taken from, in `REACH`. Between nodes it is linear: what is fine moves as a whole.
-            What lies outside of a picture is as its border.
+        flow: [batch, 2, nodes, nodes], any numbers, whose `displacement` tells how far to the right and how
+            far below a place is taken from. Between nodes it is linear: what is fine moves as a whole. What
+            lies outside of a picture is as its border.
     """
     height, width = x.shape[-2:]
-    away = REACH * functional.interpolate(torch.tanh(_EAGER * flow), size=(height, width), mode="bilinear")
+    away = functional.interpolate(displacement(flow), size=(height, width), mode="bilinear")
     left, right_by = _split(away[:, 0].to(x.dtype) * width, 2)
     top, below_by = _split(away[:, 1].to(x.dtype) * height, 1)
     place, pixels = (top * width + left).flatten(1)[:, None].expand(-1, x.shape[1], -1), x.flatten(2)

@@ -35,6 +35,23 @@ def light_error(x_swap: Tensor, x_real: Tensor) -> Tensor:
     return reconstruction_error(*means) * block
 
 
+def paint_error(cover: Tensor, free: float = 0.0) -> Tensor:
+    """How much more is drawn over sources than is `free`, a share of the picture; of [batch, 1, height,
+    width], the shares by which pixels are drawn over: scaled as the reconstruction error is. With it masks
+    stay shut where little is won (as with Pumarola et al., 2018, who take the norm)."""
+    excess = (cover.flatten(1).mean(1) - free).clamp_min(0)
+    return excess.mean() * cover[0].numel() ** 0.5
+
+
+def strain_error(displacement: Tensor) -> Tensor:
+    """How far what is next to each other is moved apart, together or past each other, of [batch, 2, nodes,
+    nodes], displacements as shares of the picture's width: the mean squared norm of their slope. At a slope
+    of -1 a picture folds."""
+    nodes = displacement.shape[-1]
+    slopes = (displacement.diff(dim=axis) * nodes for axis in (2, 3))
+    return torch.stack([slope.square().sum(1).mean() for slope in slopes]).sum()
+
+
 def code_error(z: Tensor, z_wanted: Tensor) -> Tensor:
     """Distance of two batches of codes [batch, latent_dim], of which only the first is pulled: mean of
     |difference|_1 / sqrt(latent_dim)."""

@@ -30,9 +30,11 @@ from fes.losses import (
     feature_error,
     gradient_norm,
     light_error,
+    paint_error,
     penalised_at,
     penalty,
     reconstruction_error,
+    strain_error,
     synthesis_error,
     wasserstein_gap,
 )
@@ -202,13 +204,17 @@ class AutoencoderObjective(nn.Module):
             return self._asked(swap.picture(), swap, batch, noise)
         code = self.encoder(x_real)
         if self.stage == "autoencoder":
-            return self._kept(code, self.generator(code, batch.label), x_real)
+            drawing = self.generator.drawing(code, batch.label)
+            kept, told = self._kept(code, drawing.picture(), x_real)
+            return kept | self._spared(drawing), told
         labels = torch.cat([batch.label, batch.partner_label])
-        recon, swap = self.generator.drawing(code.repeat(2), labels).halves()
+        drawing = self.generator.drawing(code.repeat(2), labels)
+        recon, swap = drawing.halves()
         x_swap = swap.picture()
         kept, told = self._kept(code, recon.picture(), x_real)
         asked, more = self._asked(x_swap, swap, batch, noise)
-        return kept | asked | self._returned(code, x_swap, x_real, batch), told | more
+        returned = self._returned(code, x_swap, x_real, batch)
+        return kept | asked | returned | self._spared(drawing), told | more
 
     def _kept(self, code: Code, x_recon: Tensor, x_real: Tensor) -> tuple[dict[str, Term], Measurements]:
         """What keeps the person, and the codes near the prior."""
@@ -224,6 +230,17 @@ class AutoencoderObjective(nn.Module):
             distance = feature_error(image_critic.features(x_recon), image_critic.features(x_real))
             terms["feature"] = Term(weights.feature_weight, distance, x_recon)
         return terms, {"autoencoder/reconstruction_l1": (x_recon.detach() - x_real).abs().mean() / 2}
+
+    def _spared(self, drawing: Drawing) -> dict[str, Term]:
+        """What spares the source: little of it is drawn over, and none of it torn."""
+        weights, terms = self.weights, {}
+        if weights.paint_weight:
+            cover = drawing.cover
+            terms["paint"] = Term(weights.paint_weight, paint_error(cover, weights.paint_free), cover)
+        if weights.strain_weight:
+            moved = drawing.displacement
+            terms["strain"] = Term(weights.strain_weight, strain_error(moved), moved)
+        return terms
 
     def _asked(
         self, x_swap: Tensor, swap: Drawing, batch: Batch, noise: Noise

@@ -86,7 +86,9 @@ _WEIGHTS_OF_STAGES = {
     "autoencoder": ("reconstruction_weight", "latent_weight"),
     "gan": ("image_weight", "expression_weight", "guide_weight"),
 }
-_SHARES = ("augment.class_balance", "augment.strength", "loss.guide_painting")
+_OF_SKIPS = {"loss.paint_weight": ("mask", "warp"), "loss.strain_weight": ("warp",)}
+"""Settings that only some kinds of skip know."""
+_SHARES = ("augment.class_balance", "augment.strength", "loss.guide_painting", "loss.paint_free")
 
 
 def check(config: Config) -> Config:
@@ -119,6 +121,10 @@ def check(config: Config) -> Config:
             "--loss.guide-weight and --start.guide belong together: how strongly a guide pulls, and its "
             "file, made by 'fes judge train --noise 0.5'"
         )
+    for name, skips in _OF_SKIPS.items():
+        if attrgetter(name)(config) and config.model.skip not in skips:
+            asked = f"{_flag(name)} is {attrgetter(name)(config):g}"
+            raise InputError(f"{asked}: leave it out, or take --model.skip {' or '.join(skips)}")
     if config.loss.guide_clear is not None and config.loss.guide_margin is None:
         raise InputError(
             "--loss.guide-clear bounds what --loss.guide-margin asks for, which is not given: give one, "

@@ -54,6 +54,14 @@ class LossConfig:
     light_weight: float = 0.0
     """Pull of changed faces towards the light of their source, the means of 4x4 blocks: classes of collected
     pictures differ in light too."""
+    paint_weight: float = 0.0
+    """Pull of masks to be shut where more of a source than `paint_free` is drawn over (`model.skip` mask and
+    warp), so that it is where most is won. Without it masks open, and all of a face is redrawn."""
+    paint_free: float = 0.15
+    """Share of a picture, from 0 to 1, that is drawn over for nothing."""
+    strain_weight: float = 0.0
+    """How much worse it is, where sources are bent (`model.skip` warp), to move what is next to each other
+    apart: in multiples of the mean squared slope of the displacement."""
     feature_weight: float = 0.0
     """Pull towards reconstructions that are like the source in the image critic's feature maps."""
     adversary: Adversary = "wgan-gp"

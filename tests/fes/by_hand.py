@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from fes.augment import augment
 from fes.batch import Batch
 from fes.config import LossConfig, ModelConfig, Stage
+from fes.drawing import Drawing
 from fes.draws import AUGMENTATION_DRAWS, GUIDE_DRAWS, Noise
 from fes.guide import Guide
 from fes.networks import Code, Networks
@@ -164,7 +165,7 @@ class ByHand:
                 for name, value in terms.items()
                 if value.requires_grad
             }
-            norms.append({name: each.pow(2).sum().sqrt() for name, each in slopes.items()})
+            norms.append({name: each.flatten(1).pow(2).sum(1).sqrt().sum() for name, each in slopes.items()})
         names = {name for each in norms for name in each}
         return {name: float(sum(each.get(name, 0.0) for each in norms) / SIZE) for name in names}
 
@@ -197,6 +198,11 @@ class ByHand:
                 if share < 1:  # the slopes of both add up, at the same picture
                     terms["guide"] = terms["guide"] + (1 - share) * self._guided(x_moved, asked, i)
             places |= {"image": x_swap, "expression": x_swap, "guide": x_swap}
+        if self.stage != "gan":
+            own = networks.generator.drawing(code, label)
+            drawings = [own] if self.stage == "autoencoder" else [own, drawing]
+            for name, spared in self._spared(drawings).items():
+                terms[name], places[name] = spared
         if self.stage in ("opening", "joint"):
             again = networks.encoder(x_swap)
             if weights.cycle_weight:
@@ -214,6 +220,24 @@ class ByHand:
                 terms["feature"] = self._seen_difference(x_recon, x)
             places |= {"cycle": x_swap, "consistency": x_swap, "feature": x_recon}
         return terms, places
+
+    def _spared(self, drawings: list[Drawing]) -> dict[str, tuple[Tensor, Tensor]]:
+        """How much is drawn over and how far it is torn, and where each pulls."""
+        weights, found = self.weights, {}
+        if weights.paint_weight:
+            covers = torch.cat([0.02 + 0.98 * each.mask.sigmoid() for each in drawings])
+            excess = [cover.mean() - weights.paint_free for cover in covers]
+            over = sum(each if each > 0 else 0 * each for each in excess) / len(excess)
+            found["paint"] = over * math.sqrt(covers[0].numel()), covers
+        if weights.strain_weight:
+            moved = torch.cat([0.12 * (4 * each.flow).tanh() for each in drawings])
+            nodes, strain = moved.shape[-1], 0.0
+            across = (moved[..., 1:] - moved[..., :-1]) * nodes
+            down = (moved[..., 1:, :] - moved[..., :-1, :]) * nodes
+            for slope in (across, down):
+                strain = strain + slope.pow(2).sum() / (len(moved) * slope[0, 0].numel())
+            found["strain"] = strain, moved
+        return found
 
     def _guided(self, x: Tensor, asked: Tensor, i: int) -> Tensor:
         return self._limited(self._guide_error(self.shown(x, i), asked, i), x)

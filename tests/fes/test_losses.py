@@ -14,9 +14,11 @@ from fes.losses import (
     light_error,
     limited,
     one_sided_penalty,
+    paint_error,
     penalised_at,
     penalty,
     reconstruction_error,
+    strain_error,
     synthesis_error,
     two_sided_penalty,
     wasserstein_gap,
@@ -110,6 +112,28 @@ def test_light_pulls_at_each_sample_with_a_norm_of_one_over_the_batch(shape):
     light_error(x_swap, normal(5, *shape, seed=1)).backward()
     norms = x_swap.grad.flatten(1).norm(dim=1)
     torch.testing.assert_close(norms, torch.full((5,), 1 / 5, dtype=torch.float64), rtol=1e-12, atol=0)
+
+
+def test_paint_pulls_at_each_mask_that_covers_more_than_is_free_and_at_no_other():
+    cover = torch.full((4, 1, 12, 12), 0.1, dtype=torch.float64)
+    cover[1] = 0.5
+    cover[2, :, :6] = 0.7  # 0.4 on the mean
+    cover.requires_grad_()
+    error = paint_error(cover, 0.2)
+    torch.testing.assert_close(error.item(), (0.3 + 0.2) / 4 * 12)
+    error.backward()
+    norms = torch.linalg.vector_norm(cover.grad.flatten(1), dim=1) * 4
+    torch.testing.assert_close(norms, torch.tensor([0.0, 1.0, 1.0, 0.0], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("nodes", [24, 48])
+def test_strain_is_the_squared_slope_of_what_is_moved_at_any_number_of_nodes(nodes):
+    place = torch.arange(nodes, dtype=torch.float64) / nodes
+    across, down = place.expand(nodes, nodes), place[:, None].expand(nodes, nodes)
+    together = torch.stack([-0.3 * across + 0.1 * down, 0.2 * down])[None]
+    still = torch.full_like(together, 0.05)
+    torch.testing.assert_close(strain_error(together).item(), 0.3**2 + 0.1**2 + 0.2**2)
+    torch.testing.assert_close(strain_error(torch.cat([together, still])).item(), 0.07)
 
 
 def test_light_is_that_of_sixteen_blocks_and_not_what_is_drawn_in_them():

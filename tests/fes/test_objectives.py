@@ -42,6 +42,7 @@ ALL = dataclasses.replace(
     light_weight=0.35,
     feature_weight=5.0,
 )
+SPARED = dataclasses.replace(WEIGHTS, paint_weight=0.9, paint_free=0.05, strain_weight=0.7)
 ADVERSARIES = "wgan-gp", "wgan-gp-one-sided", "r1-non-saturating", "r1-relativistic"
 SKIPS = "none", "features", "residual", "mask", "warp"
 STAGES = "autoencoder", "gan", "joint"
@@ -107,6 +108,10 @@ RECIPES = [
         for each in (0.0, 0.3)
     ],
     *[(ALL, "joint", skip, 0.0) for skip in SKIPS],
+    *[(dataclasses.replace(SPARED, paint_free=each), "joint", "warp", 0.0) for each in (0.05, 0.134)],
+    (dataclasses.replace(SPARED, strain_weight=0.0), "joint", "mask", 0.0),
+    (SPARED, "autoencoder", "warp", 0.0),
+    (SPARED, "gan", "warp", 0.0),
     *[(ALL, stage, "features", 0.0) for stage in STAGES[:2]],
     (ALL, "opening", "mask", 0.0),
     (dataclasses.replace(ALL, adversary="r1-relativistic"), "gan", "mask", 0.0),

@@ -144,6 +144,15 @@ def test_good_values_pass(good):
             "--loss.guide-clear bounds what --loss.guide-margin asks for, which is not given",
         ),
         (
+            {"loss": LossConfig(paint_weight=1.0)},
+            "--loss.paint-weight is 1: leave it out, or take --model.skip mask or warp",
+        ),
+        (
+            {"loss": LossConfig(strain_weight=0.5), "model": ModelConfig(skip="mask")},
+            "--loss.strain-weight is 0.5: leave it out, or take --model.skip warp",
+        ),
+        ({"loss": LossConfig(paint_free=-0.1)}, "--loss.paint-free is -0.1: it must be"),
+        (
             {"loss": LossConfig(guide_painting=1.5), "model": ModelConfig(skip="warp")},
             "--loss.guide-painting is 1.5: it must be from 0 to 1",
         ),
