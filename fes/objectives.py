@@ -206,15 +206,17 @@ class AutoencoderObjective(nn.Module):
         if self.stage == "autoencoder":
             drawing = self.generator.drawing(code, batch.label)
             kept, told = self._kept(code, drawing.picture(), x_real)
-            return kept | self._spared(drawing), told
+            spared, more = self._spared(drawing)
+            return kept | spared, told | more
         labels = torch.cat([batch.label, batch.partner_label])
         drawing = self.generator.drawing(code.repeat(2), labels)
         recon, swap = drawing.halves()
         x_swap = swap.picture()
         kept, told = self._kept(code, recon.picture(), x_real)
         asked, more = self._asked(x_swap, swap, batch, noise)
+        spared, painted = self._spared(drawing)
         returned = self._returned(code, x_swap, x_real, batch)
-        return kept | asked | returned | self._spared(drawing), told | more
+        return kept | asked | returned | spared, told | more | painted
 
     def _kept(self, code: Code, x_recon: Tensor, x_real: Tensor) -> tuple[dict[str, Term], Measurements]:
         """What keeps the person, and the codes near the prior."""
@@ -231,16 +233,18 @@ class AutoencoderObjective(nn.Module):
             terms["feature"] = Term(weights.feature_weight, distance, x_recon)
         return terms, {"autoencoder/reconstruction_l1": (x_recon.detach() - x_real).abs().mean() / 2}
 
-    def _spared(self, drawing: Drawing) -> dict[str, Term]:
+    def _spared(self, drawing: Drawing) -> tuple[dict[str, Term], Measurements]:
         """What spares the source: little of it is drawn over, and none of it torn."""
         weights, terms = self.weights, {}
+        if drawing.mask is None:
+            return {}, {}
+        cover = drawing.cover
         if weights.paint_weight:
-            cover = drawing.cover
             terms["paint"] = Term(weights.paint_weight, paint_error(cover, weights.paint_free), cover)
         if weights.strain_weight:
             moved = drawing.displacement
             terms["strain"] = Term(weights.strain_weight, strain_error(moved), moved)
-        return terms
+        return terms, {"autoencoder/painted": cover.detach().mean()}
 
     def _asked(
         self, x_swap: Tensor, swap: Drawing, batch: Batch, noise: Noise

@@ -168,6 +168,19 @@ def test_autoencoders_loss_gradients_and_pulls_are_those_written_out_by_hand(
     assert all(value > 0 for name, value in measured.items() if name.startswith("pull/"))
 
 
+@pytest.mark.parametrize(("skip", "weight"), [("none", 0.0), ("mask", 0.0), ("warp", 0.0), ("warp", 0.8)])
+def test_how_much_is_painted_is_told_where_there_is_a_mask(tiny_model, batch, noise, skip, weight):
+    networks = networks_of(dataclasses.replace(tiny_model, skip=skip))
+    weights = dataclasses.replace(WEIGHTS, paint_weight=weight)
+    _, measured = AutoencoderObjective(networks, weights)(batch, noise)
+    assert ("autoencoder/painted" in measured) == (skip != "none")
+    if skip != "none":
+        code = networks.encoder(real(batch.image))
+        masks = [networks.generator.drawing(code, label).mask for label in (batch.label, batch.partner_label)]
+        covers = 0.02 + 0.98 * torch.cat(masks).sigmoid()
+        torch.testing.assert_close(measured["autoencoder/painted"], covers.mean())
+
+
 def test_gaps_are_those_of_the_mean_scores(networks, batch, noise):
     _, measured = CriticObjective(networks, WEIGHTS)(batch, noise)
     _, parts = ByHand(networks, WEIGHTS, batch, noise).critics()
