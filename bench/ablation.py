@@ -21,9 +21,7 @@ import tyro
 
 ROOT = Path(__file__).parents[1]
 NO_GUIDE = "--loss.guide-weight 0 --stages.opening.guide-weight 0"
-ALL_PAINT, NO_PAINT_WEIGHT = "--loss.guide-painting 1", "--loss.paint-weight 0"
-UNBOUND = f"{ALL_PAINT} {NO_PAINT_WEIGHT} --loss.strain-weight 0"
-"""Without what a source that is bent makes possible."""
+ALL_PAINT = "--loss.guide-painting 1"
 VARIANTS: dict[str, str] = {
     "recipe": "",
     "no guide": NO_GUIDE,
@@ -32,8 +30,7 @@ VARIANTS: dict[str, str] = {
     "no margin for the guide": "--loss.guide-margin None",
     "no limit for the guide": "--loss.guide-limit None",
     "a guide that paints all it wants": ALL_PAINT,
-    "no weight of painting": NO_PAINT_WEIGHT,
-    "no weight of strain": "--loss.strain-weight 0",
+    "a source that is spared": "--loss.paint-weight 1 --loss.strain-weight 1",
     "no light": "--loss.light-weight 0",
     "with a margin for the guide": "--loss.guide-margin 0 --loss.guide-clear 0.4",
     "with a limit for the guide": "--loss.guide-limit 0.75",
@@ -53,10 +50,10 @@ VARIANTS: dict[str, str] = {
     "adaptive augmentation": "--augment.strength 0 --augment.adapt-kimg 20",
     "no class balance": "--augment.class-balance 0",
     "three steps of the critics": "--critic-steps 3",
-    "skip: none": f"--model.skip none --loss.reconstruction-weight 2 {UNBOUND}",
-    "skip: features": f"--model.skip features --loss.reconstruction-weight 2 {UNBOUND}",
-    "skip: residual": f"--model.skip residual {UNBOUND}",
-    "skip: mask": f"--model.skip mask {UNBOUND}",
+    "skip: none": f"--model.skip none --loss.reconstruction-weight 2 {ALL_PAINT}",
+    "skip: features": f"--model.skip features --loss.reconstruction-weight 2 {ALL_PAINT}",
+    "skip: residual": f"--model.skip residual {ALL_PAINT}",
+    "skip: mask": f"--model.skip mask {ALL_PAINT}",
     "skip: warp": "--model.skip warp",
     "stages first": "--stages.autoencoder.kimg {fifth} --stages.gan.kimg {fifth}",
 }
