@@ -27,10 +27,10 @@ VARIANTS: dict[str, str] = {
     "no guide": NO_GUIDE,
     "no guide, an expression head": f"{NO_GUIDE} --loss.expression-weight 3",
     "with an expression head": "--loss.expression-weight 1",
-    "no margin for the guide": "--loss.guide-margin None",
+    "no margin for the guide": "--loss.guide-margin None --loss.guide-clear None",
     "no limit for the guide": "--loss.guide-limit None",
     "a guide that paints all it wants": ALL_PAINT,
-    "a source that is spared": "--loss.paint-weight 1 --loss.strain-weight 1",
+    "a source that is spared": "--model.skip warp --loss.paint-weight 1 --loss.strain-weight 1",
     "no light": "--loss.light-weight 0",
     "with a margin for the guide": "--loss.guide-margin 0 --loss.guide-clear 0.4",
     "with a limit for the guide": "--loss.guide-limit 0.75",
@@ -59,7 +59,7 @@ VARIANTS: dict[str, str] = {
 }
 """What is changed: flags that win over the recipe's; `{fifth}` is a fifth of the run."""
 ORIGINAL = "original recipe"
-FROM_NOTHING = (ORIGINAL, "skip:", "stages", "no opening")
+FROM_NOTHING = (ORIGINAL, "skip:", "a source that is spared", "stages", "no opening")
 """How variants begin whose networks or stages are others than a trained run's."""
 COLUMNS = {
     "expression_accuracy": "read as asked",

@@ -84,7 +84,8 @@ def guide_for(config: Config, device: torch.device) -> Guide | None:
     if not path.exists():
         raise InputError(
             f"--start.guide: there is no {path}; make it of the run's --data by 'fes judge train --half "
-            f"--seed 100 --noise 0.5 --kimg 400 --out {path}'"
+            f"--seed 100 --noise 0.5 --kimg 400 --resolution {config.model.resolution} --channels "
+            f"{config.model.channels} --out {path}'"
         )
     judge, found = load_judge(path), sha256_of(path)
     _check_shape(judge, path, config)

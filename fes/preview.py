@@ -34,7 +34,7 @@ def show(tasks: Sequence[Task], runtime: Runtime) -> int:
     before: Config | None = None
     for asked, mixture in tasks:
         config = asked.config
-        runtime.together(partial(check_readers, config))
+        runtime.together(partial(check_readers, config, runtime.is_main))
         plan = describe(config, mixture, runtime.ranks)
         taken = runtime.from_main(partial(_taken, config, before))
         if runtime.is_main:
@@ -44,10 +44,12 @@ def show(tasks: Sequence[Task], runtime: Runtime) -> int:
     return 0
 
 
-def check_readers(config: Config) -> None:
-    """Raises `InputError` where the guide or a judge of a run is missing, or reads other pictures."""
+def check_readers(config: Config, is_main: bool) -> None:
+    """Raises `InputError` where the guide of a run, or on the main rank a judge, is missing or reads other
+    pictures than are drawn."""
     guide_for(config, torch.device("cpu"))
-    graders_for(config)
+    if is_main:
+        graders_for(config)
 
 
 def _taken(config: Config, before: Config | None) -> str:

@@ -25,7 +25,7 @@ from fes.config import Config
 from fes.edges import edge_among
 from fes.errors import InputError
 from fes.files import of_moments, write_folder
-from fes.tree import Tree, beside_run, flat, to_tree
+from fes.tree import Tree, begin_alike, flat, to_tree
 from fes.validity import may_change
 
 FORMAT = "fes-state-3"
@@ -241,12 +241,13 @@ def _read_players(content: bytes) -> dict[str, Any]:
 
 def _changes(path: Path, then_tree: Tree, config: Config, allowed: Collection[str]) -> tuple[str, ...]:
     # A setting that the state does not know of came later; its default is what was done before.
-    then = flat(to_tree(Config(data="", run=Path()))) | flat(beside_run(then_tree))
-    now = flat(beside_run(to_tree(config)))
+    then = flat(to_tree(Config(data="", run=Path()))) | flat(then_tree)
+    now = flat(to_tree(config))
+    free = {*FREE, "init_from"} if begin_alike(then, now) else FREE
     differing = {
         key: f"{key} was {then.get(key)} and is {now.get(key)}"
         for key in sorted(then.keys() | now.keys())
-        if then.get(key) != now.get(key) and key.split(".")[0] not in FREE
+        if then.get(key) != now.get(key) and key.split(".")[0] not in free
     }
     fixed = [name for name in differing if not may_change(name, then.get(name), now.get(name))]
     refused = [name for name in differing if name in fixed or name not in allowed]

@@ -41,7 +41,7 @@ from fes.state import Found, Parts, Restored, edge_in, find_state, has_finished,
 from fes.stream import share_of
 from fes.supply import held_out_for, noise_for, stream_for
 from fes.trainer import fit
-from fes.tree import beside_run, flat, to_tree
+from fes.tree import begin_alike, flat, to_tree
 
 
 def train(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..., int] = fit) -> int:
@@ -64,7 +64,7 @@ def train(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..., 
     held_out = runtime.together(lambda: held_out_for(config, mixture, runtime, networks, cast.dials))
     runtime.begins_run()
     batches = runtime.placed(stream.batches(start, config.stream.workers, config.stream.patience))
-    clock, noise, mean = Clock.of(config), noise_for(config, runtime), runtime.mean
+    noise, clock = noise_for(config, runtime), Clock.of(config)
     with Recorder(config, runtime, parts, ema, mixture, stream, start, evaluation) as recorder:
         _greet(recorder, config, found, restored, runtime.describe(config.batch, cast.dials.move))
         if taken:
@@ -72,8 +72,8 @@ def train(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..., 
         if guide and not guide.noise:
             recorder.say(_warning_of(config.start.guide))
         try:
-            told = {"hooks": recorder, "mean_over_ranks": mean, "start": start, "held_out": held_out}
-            end = loop(config, cast, cast.dials, ema, batches, noise, **told)
+            dials, mean = cast.dials, runtime.mean
+            end = loop(config, cast, dials, ema, batches, noise, recorder, mean, start, held_out)
         except NoRoom as error:
             raise with_estimate(error, config, runtime) from None
         recorder.say(_farewell(config, clock, end))
@@ -176,8 +176,8 @@ def climb(tasks: Sequence[Task], runtime: Runtime) -> int:
         config = task.asked.config
         return runtime.from_main(lambda: has_finished(config.run, config.clock.total_kimg))
 
-    for task in tasks[1:]:  # what a later level needs is looked at before the first one is trained
-        runtime.together(partial(check_readers, task.asked.config))
+    for task in tasks:  # what a later level needs is looked at before the first one is trained
+        runtime.together(partial(check_readers, task.asked.config, runtime.is_main))
     for task in tasks[:-1]:
         if not finished(task):
             code = train(*task, runtime)
@@ -200,12 +200,13 @@ def _check_the_same(asked: Asked, mixture: Mixture, runtime: Runtime) -> None:
                 "give all machines the same data set"
             )
         )
-    first, *others = runtime.gathered(flat(beside_run(to_tree(asked.config)) | vars(asked.hardware)))
+    first, *others = runtime.gathered(flat(to_tree(asked.config) | vars(asked.hardware)))
     for rank, own in enumerate(others, start=1):
+        free = {*OWN_OF_A_MACHINE, "init_from"} if begin_alike(first, own) else OWN_OF_A_MACHINE
         differing = [
             f"{name} is {own[name]} there and {value} on rank 0"
             for name, value in first.items()
-            if own[name] != value and name.split(".")[0] not in OWN_OF_A_MACHINE
+            if own[name] != value and name.split(".")[0] not in free
         ]
         if differing:
             told = f"rank {rank} was started with other settings: {'; '.join(differing)}"

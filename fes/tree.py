@@ -25,11 +25,17 @@ def to_tree(config: typing.Any) -> Tree:
     }
 
 
-def beside_run(tree: Tree) -> Tree:
-    """A tree that names the run whose networks it begins with by its place beside its own run, where it lies
-    there: both may be moved together, or be spelt in another way."""
+def begin_alike(one: Tree, other: Tree) -> bool:
+    """Whether two trees of a run's settings begin with the networks of the same run: they name it alike, or
+    as a neighbour of their own, as levels do, wherever both lie."""
+    beside = _neighbour(one)
+    return one.get("init_from") == other.get("init_from") or (beside and beside == _neighbour(other)) is True
+
+
+def _neighbour(tree: Tree) -> str:
+    """The name of the run that a tree begins with where it lies beside its own; else nothing."""
     run, other = (Path(tree.get(name) or "") for name in ("run", "init_from"))
-    return tree | {"init_from": f"../{other.name}"} if other.name and other.parent == run.parent else tree
+    return other.name if other.name and other.parent == run.parent else ""
 
 
 def flat(tree: Tree, prefix: str = "") -> Tree:

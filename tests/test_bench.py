@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from bench import ablation
 from bench.building import VIEWS, draw_celeba, draw_fer2013
 from bench.gains import Options, model_of, work_of
 from bench.opening import BATCH, ConstantPictures, open_here, simulate
@@ -17,6 +18,7 @@ from bench.profile import PHASES, Clock, Cycle, Profile
 from bench.reading import decoders, readers_of, webdataset_grey
 from bench.strength import Strength, probabilities, table
 from bench.variants import VARIANTS, AverageInALoop
+from fes.arguments import parse_levels
 from fes.config import LossConfig, ModelConfig
 from fes.ema import Ema
 from fes.judge import Judge, save_judge
@@ -208,3 +210,13 @@ def test_the_strength_bench_measures_faces_towards_other_expressions_than_their_
     assert lines[2] == "| angry | 0.000 | 0.250 | 0.500 | 0.567 | 1.000 | 0.917 |"
     assert lines[3] == "| disgusted | 0.000 | 0.250 | 0.500 | 0.750 | 1.000 | 1.000 |"
     assert lines[-1] == "| all | 0.000 | 0.250 | 0.500 | 0.724 | 1.000 | 0.988 |"
+
+
+@pytest.mark.parametrize("recipe", ["fer2013", "fer2013_cpu", "fer2013_strided", "demo"])
+def test_each_variant_of_an_ablation_is_a_config_that_can_be_trained(recipe: str) -> None:
+    asked = ablation.Ablation(
+        Path(f"recipes/{recipe}.yaml"), "data", Path("judge"), Path("guide"), Path("out")
+    )
+    for variant in ablation.VARIANTS:
+        train, _ = ablation.commands(asked, variant)
+        assert len(parse_levels(train)) == 1

@@ -70,8 +70,8 @@ class LossConfig:
     penalty_weight: float = 10.0
     """Lambda of the gradient penalty of both critics (Gulrajani et al., 2017, use 10); with R1 its gamma."""
     balance: bool = False
-    """Weights that set themselves: each term is rescaled, by 10 at most, so that its smoothed pull has the
-    norm that its weight says. Pulls are measured and told in any case."""
+    """Weights that set themselves: each term at the picture is rescaled, by 10 at most, so that its smoothed
+    pull has the norm that its weight says. Pulls are measured and told in any case."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """`fes evaluate`: measures the snapshots of a run, or one."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,8 +16,11 @@ from fes.evaluation.inception import check_inception, inception_figures
 from fes.evaluation.results import FOLDER, is_there, told, write_results
 from fes.files import of_moments, sha256_of
 from fes.guide import check_independent
+from fes.hardware import Hardware
 from fes.judge import load_graders
 from fes.mixture import open_index
+from fes.runtime.launcher import Launch
+from fes.runtime.precision import set_arithmetic
 from fes.snapshot import find_snapshot, load_snapshot
 from shards.index import ShardIndex
 
@@ -64,7 +68,9 @@ def evaluate_command(options: EvaluateOptions) -> None:
     waiting = [each for each in found if not is_there(each.result, each.made)]
     if not waiting:
         print(f"measured so before, see {found[0].result}.json")
-    evaluator, shape, device = None, None, "cuda" if torch.cuda.is_available() else "cpu"
+    on_gpu = torch.cuda.is_available() and not Launch.read(dict(os.environ)).on_cpu
+    evaluator, shape, device = None, None, torch.device("cuda" if on_gpu else "cpu")
+    set_arithmetic(Hardware(), device)  # as snapshots are measured in a run
     for each in waiting:
         snapshot = load_snapshot(each.weights)
         judges = filter(None, (options.judge, options.second_judge))
@@ -125,7 +131,7 @@ def _snapshots(options: EvaluateOptions) -> list[Path]:
 
 
 def _evaluator(
-    options: EvaluateOptions, index: ShardIndex, resolution: int, channels: int, device: str
+    options: EvaluateOptions, index: ShardIndex, resolution: int, channels: int, device: torch.device
 ) -> Evaluator:
     judges = load_graders([options.judge, options.second_judge], resolution, channels)  # before all else
     names = HELD_OUT if options.split == "test" else (options.split,)

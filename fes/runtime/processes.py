@@ -99,7 +99,7 @@ class Runtime:
         if self.device.type == "cpu" and not self.launch.on_cpu:
             told.append("no GPU was found")
         if self.hardware.replay and (moves or not self.replays):
-            told.append("--replay has no effect (it takes one GPU, no fp16, and settings that do not move)")
+            told.append("--replay has no effect (it is for one GPU, bf16 or float32, and settings that stay)")
         arithmetic = describe_arithmetic(self.launch.precision, self.hardware, self.device)
         return f"{', '.join(told)}; {arithmetic}"
 
@@ -131,9 +131,10 @@ class Runtime:
 
     @property
     def replays(self) -> bool:
-        """Whether steps are replayed where they can be: on one GPU, without a loss scale to see to."""
+        """Whether steps are replayed where they can be: on one GPU, by a player with no more to see to."""
         alone = self.ranks == 1 and self.device.type == "cuda"
-        return self.hardware.replay and alone and self.launch.precision != "fp16"
+        plain = self.launch.precision != "fp16" and self.launch.zero_stage is None
+        return self.hardware.replay and alone and plain
 
     def placed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The batches, on this rank's device."""

@@ -240,7 +240,7 @@ def test_a_run_with_a_guide_that_cannot_be_used_ends_in_one_sentence_before_anyt
 ):
     grading = EvaluationConfig(file)
     for config, told in (
-        (with_guide(tiny_config, tmp_path / "none"), "none; make it of the run's --data by 'fes judge train"),
+        (with_guide(tiny_config, tmp_path / "none"), "--kimg 400 --resolution 48 --channels 1 --out"),
         (with_guide(tiny_config, snapshot_file), "a safetensors file, but not a judge"),
         (with_guide(tiny_config, file, evaluation=grading), "is the guide that the faces were trained with"),
         (with_guide(tiny_config, None), "--loss.guide-weight and --start.guide belong together"),

@@ -354,7 +354,9 @@ def test_a_run_that_began_with_its_neighbour_goes_on_where_both_were_moved(tiny_
     shutil.copytree(tiny_config.run, moved)
     config = dataclasses.replace(tiny_config, run=moved)
     assert load(dataclasses.replace(config, init_from=moved.with_name("48")), parts).changes == ()
-    for other in (moved.with_name("other"), tmp_path / "48", None):
+    kept = dataclasses.replace(config, init_from=tiny_config.run.with_name("48"))
+    assert load(kept, parts).changes == ()  # the run alone was moved
+    for other in (moved.with_name("other"), tmp_path / "elsewhere" / "48", None):
         with pytest.raises(InputError, match="init-from cannot change within a run"):
             load(dataclasses.replace(config, init_from=other), parts)
 

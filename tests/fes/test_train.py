@@ -148,7 +148,7 @@ def test_what_is_asked_for_and_does_nothing_is_told(drawn_folder, tmp_path, caps
     for more, count in (((), 0), (("--replay",), 1)):
         with pytest.raises(SystemExit, match="0"):
             main([*words, *more])
-        assert capsys.readouterr().out.count("--replay has no effect (it takes one GPU") == count
+        assert capsys.readouterr().out.count("--replay has no effect (it is for one GPU") == count
 
 
 def test_a_shape_that_the_data_have_not_is_shown_with_what_it_costs(drawn_folder, tmp_path, capsys):
