@@ -72,8 +72,18 @@ def train(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..., 
         if guide and not guide.noise:
             recorder.say(_warning_of(config.start.guide))
         try:
-            dials, mean = cast.dials, runtime.mean
-            end = loop(config, cast, dials, ema, batches, noise, recorder, mean, start, held_out)
+            end = loop(
+                config,
+                cast,
+                cast.dials,
+                ema,
+                batches,
+                noise,
+                hooks=recorder,
+                mean_over_ranks=runtime.mean,
+                start=start,
+                held_out=held_out,
+            )
         except NoRoom as error:
             raise with_estimate(error, config, runtime) from None
         recorder.say(_farewell(config, clock, end))

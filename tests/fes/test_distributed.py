@@ -163,7 +163,7 @@ def test_everything_is_the_same_on_any_number_of_ranks_in_pieces_and_resumed_on_
             assert all(each[0][name].dtype in (torch.float64, torch.int64) for name in found)
         if way in ("everything", "pieces"):  # the means of the others are of fewer steps
             found = differences(each[0], expected, "measured/")
-            assert sum("pull/" in name for name in found) == 9
+            assert sum("pull/" in name for name in found) == 11
             assert max(value / max(1.0, expected[name].abs()) for name, value in found.items()) < 1e-6
 
 
@@ -190,7 +190,7 @@ def test_ranks_hold_identical_dials_that_have_moved(everything: dict[tuple[int, 
             assert all(torch.equal(first[name], other[name]) for name in first)
     dials = {name: value for name, value in first.items() if name.startswith("dial/")}
     kept = "reconstruction", "latent", "cycle", "return", "consistency", "feature"
-    terms = [*kept, "image", "expression", "guide"]
+    terms = [*kept, "image", "expression", "guide", "paint", "strain"]
     assert set(dials) == {f"dial/{name}" for name in [*terms, "progress"]}
     assert dials["dial/progress"] != 160  # 0.4 of 400 pictures
     start = Networks(EVERYTHING["model"], seed=0).double().state_dict()
