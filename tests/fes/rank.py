@@ -150,14 +150,14 @@ class InFloat64:
         found = self.runtime.from_main(lambda: find_state(self.config.run))
         parts, ema, cast = self.build(found.step if found else 0)
         digests: list[bytes] = []
-        noted: set[int] = set()
+        noted: list[Player] = []  # themselves: another object may have the number of one that is gone
 
         def watched(step: int) -> Mapping[str, Player]:
             players = cast(step)
             for name in ("critics", "autoencoder"):
                 player = players[name]
-                if id(player) not in noted:
-                    noted.add(id(player))
+                if not any(player is each for each in noted):
+                    noted.append(player)
                     player.optimiser.register_step_pre_hook(lambda *_, p=player: digests.append(digest(p)))
             return players
 
