@@ -20,14 +20,15 @@ from pathlib import Path
 import tyro
 
 ROOT = Path(__file__).parents[1]
-NO_GUIDE = "--loss.guide-weight 0 --stages.opening.guide-weight 0"
+NO_GUIDE = " ".join(f"--{each}.guide-weight 0" for each in ("loss", "stages.opening", "stages.closing"))
+NOT_CLEAR = "--loss.guide-clear None --stages.closing.guide-clear None"
 ALL_PAINT = "--loss.guide-painting 1"
 VARIANTS: dict[str, str] = {
     "recipe": "",
     "no guide": NO_GUIDE,
     "no guide, an expression head": f"{NO_GUIDE} --loss.expression-weight 3",
     "with an expression head": "--loss.expression-weight 1",
-    "no margin for the guide": "--loss.guide-margin None --loss.guide-clear None",
+    "no margin for the guide": f"--loss.guide-margin None {NOT_CLEAR}",
     "no limit for the guide": "--loss.guide-limit None",
     "a guide that paints all it wants": ALL_PAINT,
     "a source that is spared": "--model.skip warp --loss.paint-weight 1 --loss.strain-weight 1",

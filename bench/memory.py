@@ -1,18 +1,37 @@
-"""Parameters and estimated memory of the networks at each resolution: `python -m bench.memory --help`.
+"""Parameters and memory of the networks at each resolution: `python -m bench.memory --help`.
 
-The figures are those of `--dry-run` (`fes.memory`): bytes of tensors, counted in a step without contents.
+The estimates are those of `--dry-run` (`fes.memory`): bytes of tensors, counted in a step without contents.
+With `--measure`, on a GPU, steps are taken as well, under the cap of `--gib`, and what torch's allocator gave
+stands beside them; bench/results/memory.jsonl keeps it.
 """
 
-from dataclasses import dataclass, replace
+import gc
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import torch
 import tyro
 
+from bench.recording import RESULTS, keep, machine
+from fes.batch import Batch
+from fes.blocks import coarsest
 from fes.config import Config, LossConfig, ModelConfig
+from fes.draws import Noise, noise
+from fes.ema import Ema
+from fes.errors import NoRoom
+from fes.guide import Guide
 from fes.hardware import Precision
+from fes.judge import new_judge
 from fes.memory import GIB, memory_of, room_for
 from fes.networks import Networks, parameter_count
+from fes.players import bare_players
+from fes.runtime.player import Player
+
+_BEYOND = 1.25
+"""A batch that much larger than the largest that is said to fit is tried too, and should not."""
+_STEPS = 2
+"""Steps of each player: from the second on Adam has its state."""
 
 
 @dataclass(frozen=True)
@@ -33,29 +52,104 @@ class Options:
     """What networks compute in."""
     gib: float = 7.5
     """Memory for tensors of the GPU in question: an RTX 2080 has 8, less its context."""
+    measure: bool = False
+    """Take steps on this machine's GPU, of which no more than `gib` is used."""
 
 
-def row(options: Options, resolution: int, blocks: Literal["strided", "residual"]) -> str:
-    """A line of the table."""
+def config_of(options: Options, resolution: int, blocks: Literal["strided", "residual"]) -> Config:
+    """A run whose networks, guide and return are those of recipes/rtx2080.yaml."""
     model = ModelConfig(resolution, options.channels, blocks=blocks, skip=options.skip)
     loss = LossConfig(guide_weight=1.0, guide_margin=0.5, guide_limit=0.75, return_weight=2.0)
     if options.skip == "warp":
         loss = replace(loss, guide_painting=0.3)
-    config = Config("", Path(), model=model, loss=loss)
-    millions = parameter_count(Networks(model, seed=0)) / 1e6
+    return Config("", Path(), model=model, loss=loss)
+
+
+def taken(config: Config, pictures: int, precision: Precision) -> dict[str, float] | None:
+    """GiB that tensors took on the GPU (`allocated`) and that the allocator held for them (`reserved`) in
+    steps of both players; None where they had no room."""
+    gc.collect()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    try:
+        _step(config, pictures, precision)
+    except (NoRoom, torch.OutOfMemoryError):
+        return None
+    finally:
+        gc.collect()
+    found = {"allocated": torch.cuda.max_memory_allocated(), "reserved": torch.cuda.max_memory_reserved()}
+    return {name: value / GIB for name, value in found.items()}
+
+
+def _step(config: Config, pictures: int, precision: Precision) -> None:
+    resolution, channels = config.model.resolution, config.model.channels
+    networks = Networks(config.model, config.seed).to("cuda")
+    ema = Ema(networks, config.ema_halflife_kimg)
+    guide = Guide(new_judge("residual", coarsest(resolution) * 16, channels, seed=0).to("cuda"), noise=0.5)
+    bare = bare_players(config, networks, guide=guide).values()
+    players = [Player(*each, precision=precision) for each in bare]
+    image = torch.randint(256, (pictures, channels, resolution, resolution)).byte()
+    label = torch.arange(pictures) % 7
+    batch = Batch(*(part.to("cuda") for part in (image, label, image, label)))
+    drawn = Noise(*(part.to("cuda") for part in noise(0, 0, pictures, config.model.latent_dim)))
+    for _ in range(_STEPS):
+        for player in players:
+            player.step(batch, drawn)
+        ema.update(seen=10**6, images=2 * pictures)
+
+
+def row(options: Options, resolution: int, blocks: Literal["strided", "residual"]) -> dict[str, object]:
+    """What there is to tell of one architecture; memory in GiB."""
+    config = config_of(options, resolution, blocks)
     kept, peak = memory_of(config, options.batch, options.precision)
     most = room_for(config, options.gib * GIB, options.precision)
-    return f"| {resolution} | {blocks} | {millions:.1f} | {kept / GIB:.2f} | {peak / GIB:.2f} | {most} |"
+    found = {
+        "resolution": resolution,
+        "architecture": blocks,
+        "million_parameters": parameter_count(Networks(config.model, seed=0)) / 1e6,
+        "kept": kept / GIB,
+        "peak": peak / GIB,
+        "most": most,
+    }
+    if options.measure:
+        pieces = min(options.batch, most)
+        found |= {"at_once": pieces, "estimate": memory_of(config, pieces, options.precision).peak / GIB}
+        found |= {"measured": taken(config, pieces, options.precision)}
+        found |= {"at_most": taken(config, most, options.precision)}
+        found |= {"beyond": taken(config, int(_BEYOND * most), options.precision)}
+    return found
+
+
+def told(found: dict, measured: bool) -> str:
+    """A line of the table."""
+    cells = [f"{found['resolution']}", found["architecture"], f"{found['million_parameters']:.1f}"]
+    cells += [f"{found['kept']:.2f}", f"{found['peak']:.2f}", f"{found['most']}"]
+    if measured:
+        real = found["measured"]
+        cells += [f"{found['at_once']}", f"{found['estimate']:.2f}"]
+        cells += [f"{real[name]:.2f}" for name in ("allocated", "reserved")] if real else ["no room", ""]
+        cells += ["yes" if found[name] else "no" for name in ("at_most", "beyond")]
+    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
     """The command line."""
     options = tyro.cli(Options)
-    columns = ("px", "blocks", "million parameters", "kept, GiB", f"{options.batch} pictures, GiB")
-    print(f"| {' | '.join(columns)} | pictures in {options.gib:g} GiB |\n|{'---|' * 6}", flush=True)
+    columns = ["px", "blocks", "million parameters", "kept, GiB", f"{options.batch} pictures, GiB"]
+    columns += [f"pictures in {options.gib:g} GiB"]
+    about = {**asdict(options), **machine("cuda" if options.measure else "cpu")}
+    if options.measure:
+        columns += ["pictures at once", "estimate, GiB", "measured", "held by the allocator"]
+        columns += ["the most fit", f"{_BEYOND:g} times as many"]
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction(options.gib * GIB / total)
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
     for blocks in options.blocks:
         for resolution in options.resolutions:
-            print(row(options, resolution, blocks), flush=True)
+            found = row(options, resolution, blocks)
+            print(told(found, options.measure), flush=True)
+            if options.measure:
+                keep(RESULTS / "memory.jsonl", about, [found])
 
 
 if __name__ == "__main__":

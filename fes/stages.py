@@ -1,6 +1,8 @@
 """The stages of a run: which terms a step trains, with which weights and rates; how new blocks fade in."""
 
 import dataclasses
+import math
+from collections.abc import Iterator
 
 from fes.clock import Clock
 from fes.config import Config, Stage
@@ -10,22 +12,27 @@ def stage_at(config: Config, step: int) -> Stage:
     """The stage that a step belongs to. Stages begin with a turn of the critics."""
     clock = Clock.of(config)
     began = clock.kimg(step - step % clock.cycle)
-    end = 0.0
-    for name, stage in vars(config.stages).items():
-        end += stage.kimg
-        if began < end:
-            return name
-    return "joint"
+    return next(name for name, end in _ends(config) if began < end)
 
 
 def stage_before(config: Config, kimg: float) -> Stage:
     """The stage of the step that a moment ends."""
-    end = 0.0
-    for name, stage in vars(config.stages).items():
-        end += stage.kimg
-        if kimg <= end:
-            return name
-    return "joint"
+    return next(name for name, end in _ends(config) if kimg <= end)
+
+
+def _ends(config: Config) -> Iterator[tuple[Stage, float]]:
+    """The stages in their order, and the kimg that each lasts to."""
+    end, stages = 0.0, config.stages
+    first: dict[Stage, float] = {
+        "autoencoder": stages.autoencoder.kimg,
+        "gan": stages.gan.kimg,
+        "opening": stages.opening.kimg,
+    }
+    for name, length in first.items():
+        end += length
+        yield name, end
+    yield "joint", math.inf if stages.closing.from_kimg is None else stages.closing.from_kimg
+    yield "closing", math.inf
 
 
 def share_of_new_blocks(config: Config, step: int) -> float:

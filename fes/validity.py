@@ -72,8 +72,9 @@ _LEAST = {
     "evaluation.faces": 1,
 }
 """What settings have to be at least."""
-_SECTIONS_OF_NUMBERS = ("loss", "optimiser", "clock", "stages.autoencoder", "stages.gan", "stages.opening")
-_MAY_BE_ZERO = {"stages.autoencoder.kimg", "stages.gan.kimg", "stages.opening.kimg"}
+_FIRST_STAGES = "autoencoder", "gan", "opening"
+_MAY_BE_ZERO = {f"stages.{stage}.kimg" for stage in _FIRST_STAGES}
+_SECTIONS_OF_NUMBERS = "loss", "optimiser", "clock", *(f"stages.{stage}" for stage in vars(StagesConfig()))
 _NUMBERS = (
     "ema_halflife_kimg",
     "grow_kimg",
@@ -125,7 +126,8 @@ def check(config: Config) -> Config:
         if attrgetter(name)(config) and config.model.skip not in skips:
             asked = f"{_flag(name)} is {attrgetter(name)(config):g}"
             raise InputError(f"{asked}: leave it out, or take --model.skip {' or '.join(skips)}")
-    if config.loss.guide_clear is not None and config.loss.guide_margin is None:
+    clear = config.loss.guide_clear, config.stages.closing.guide_clear
+    if clear != (None, None) and config.loss.guide_margin is None:
         raise InputError(
             "--loss.guide-clear bounds what --loss.guide-margin asks for, which is not given: give one, "
             "as 0, or leave both out"
@@ -140,17 +142,28 @@ def check(config: Config) -> Config:
 
 def guided(config: Config) -> bool:
     """Whether a guide pulls at any time of the run."""
-    stages = config.stages.gan, config.stages.opening
-    return bool(config.loss.guide_weight or any(stage.kimg and stage.guide_weight for stage in stages))
+    stages = config.stages
+    come = (
+        (stages.gan, stages.gan.kimg),
+        (stages.opening, stages.opening.kimg),
+        (stages.closing, stages.closing.from_kimg),
+    )
+    return bool(config.loss.guide_weight or any(when and stage.guide_weight for stage, when in come))
 
 
 def _check_stages(config: Config) -> None:
     stages, total = config.stages, config.clock.total_kimg
-    before = sum(stage.kimg for stage in vars(stages).values())
+    flags = ", ".join(f"--stages.{name}.kimg" for name in _FIRST_STAGES)
+    before = sum(getattr(stages, name).kimg for name in _FIRST_STAGES)
     if before > total:
-        flags = ", ".join(f"--stages.{name}.kimg" for name in vars(stages))
         raise InputError(
             f"{flags} are {before:g} together: they must not exceed --clock.total-kimg, which is {total:g}"
+        )
+    closing = stages.closing.from_kimg
+    if closing is not None and closing < before:
+        raise InputError(
+            f"--stages.closing.from-kimg is {closing:g}: it must not be less than {flags} together, "
+            f"which are {before:g}"
         )
     for stage, weights in _WEIGHTS_OF_STAGES.items():
         own = getattr(stages, stage)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fes.config.course import (
     AutoencoderStage,
+    ClosingStage,
     GanStage,
     OpeningStage,
     Stage,
@@ -24,6 +25,7 @@ __all__ = [
     "AugmentConfig",
     "AutoencoderStage",
     "ClockConfig",
+    "ClosingStage",
     "Config",
     "EvaluationConfig",
     "GanStage",

@@ -1,12 +1,13 @@
-"""What a run begins with, and what it trains before everything together."""
+"""What a run begins with, and what it trains before everything together, and how it ends."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-Stage = Literal["autoencoder", "gan", "opening", "joint"]
+Stage = Literal["autoencoder", "gan", "opening", "joint", "closing"]
 """Which terms a step trains: encoder and generator against the latent critic, the generator against the image
-critic with codes from the prior, everything with what holds on to the source let go, or everything."""
+critic with codes from the prior, everything with what holds on to the source let go, everything, or
+everything with the weights that a run ends with."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,35 @@ class OpeningStage:
 
 
 @dataclass(frozen=True)
+class ClosingStage:
+    """The last stage: everything, with weights and rates of its own, to the end of the run. Faces become like
+    photographs first, and then clearer than a guide that strong from the start would have left natural."""
+
+    from_kimg: float | None = None
+    """When it begins. None: there is none."""
+    image_weight: float | None = None
+    """In place of the loss's."""
+    guide_weight: float | None = None
+    """In place of the loss's."""
+    guide_clear: float | None = None
+    """In place of the loss's."""
+    light_weight: float | None = None
+    """In place of the loss's."""
+    critic_rate: float | None = None
+    """In place of the optimiser's."""
+    autoencoder_rate: float | None = None
+    """In place of the optimiser's."""
+
+
+@dataclass(frozen=True)
 class StagesConfig:
-    """Training parts before all of them together. Each begins with the weights of the one before and with
-    optimisers that know nothing."""
+    """Training parts before all of them together, and other weights at the end. Each stage begins with the
+    networks of the one before and with optimisers that know nothing."""
 
     autoencoder: AutoencoderStage = field(default_factory=AutoencoderStage)
     gan: GanStage = field(default_factory=GanStage)
     opening: OpeningStage = field(default_factory=OpeningStage)
+    closing: ClosingStage = field(default_factory=ClosingStage)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from fes.stream import Stream
 from fes.validity import check_seed
 
 _WINDOW = 16384  # samples that are shuffled among each other
+_READERS = 4  # processes that read ahead for a GPU; a CPU is slower than what it reads
 _SMOOTHING = 0.1  # of the labels
 _DECAY = 0.05  # of the weights, in multiples of the learning rate
 
@@ -29,7 +30,8 @@ class JudgeConfig:
     """How to train a judge."""
 
     kind: Kind = "residual"
-    """The architecture: a residual network, or a plain one that is three times as fast and less exact."""
+    """The architecture: a residual network; a deep one that reads better, for a GPU (nine times the work); or
+    a plain one that is three times as fast as the first and less exact."""
     kimg: float = 1000.0
     """Thousands of real pictures to see."""
     batch: int = 64
@@ -93,7 +95,8 @@ def train_judge(
     optimiser = torch.optim.AdamW(judge.to(device).train().parameters(), config.rate, weight_decay=_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.rate, total_steps=config.steps + 1)
     stream = Stream(parts, weights=weights, seed=config.seed, batch=config.batch, window=_WINDOW)
-    for step, batch in zip(range(config.steps), stream.batches(0), strict=False):
+    readers = _READERS if device.type == "cuda" else 0
+    for step, batch in zip(range(config.steps), stream.batches(0, readers), strict=False):
         x = augmented(to_float(batch.image.to(device)), config.seed, step, config.augment)
         x = noisy(x, config.seed, step, config.noise)
         with torch.autocast(device.type, torch.bfloat16, enabled=half):

@@ -203,7 +203,7 @@ class ByHand:
             drawings = [own] if self.stage == "autoencoder" else [own, drawing]
             for name, spared in self._spared(drawings).items():
                 terms[name], places[name] = spared
-        if self.stage in ("opening", "joint"):
+        if self.stage in ("opening", "joint", "closing"):
             again = networks.encoder(x_swap)
             if weights.cycle_weight:
                 terms["cycle"] = (networks.generator(again, label) - x).abs().sum() / root

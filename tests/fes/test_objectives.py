@@ -114,6 +114,7 @@ RECIPES = [
     (SPARED, "gan", "warp", 0.0),
     *[(ALL, stage, "features", 0.0) for stage in STAGES[:2]],
     (ALL, "opening", "mask", 0.0),
+    (ALL, "closing", "none", 0.0),
     (dataclasses.replace(ALL, adversary="r1-relativistic"), "gan", "mask", 0.0),
     (ALL, "gan", "warp", 0.0),
     (dataclasses.replace(ALL, adversary="r1-relativistic"), "joint", "none", 0.7),

@@ -9,6 +9,7 @@ from fes import draws
 from fes.cast import Cast
 from fes.config import (
     AutoencoderStage,
+    ClosingStage,
     Config,
     GanStage,
     LossConfig,
@@ -21,7 +22,7 @@ from fes.guide import Guide
 from fes.judge import new_judge
 from fes.networks import Networks
 from fes.runtime.processes import Runtime
-from fes.stages import stage_at, staged
+from fes.stages import stage_at, stage_before, staged
 from fes.stream import Stream
 
 CYCLE_KIMG = 3 * 8 / 1000
@@ -64,6 +65,20 @@ def test_the_opening_comes_last_and_lets_go_of_what_a_copy_pleases(config):
     stages = dataclasses.replace(config.stages, opening=kept)
     expected = dataclasses.replace(loss, consistency_weight=0.125)
     assert staged(dataclasses.replace(config, stages=stages), "opening").loss == expected
+
+
+def test_the_closing_lasts_to_the_end_of_the_run_with_its_own_weights_and_rates(config):
+    closing = ClosingStage(5 * CYCLE_KIMG, guide_weight=3.0, guide_clear=0.25, critic_rate=2e-3)
+    loss = dataclasses.replace(config.loss, guide_weight=1.0, guide_margin=0.0, light_weight=0.75)
+    stages = dataclasses.replace(config.stages, closing=closing)
+    config = dataclasses.replace(config, loss=loss, stages=stages)
+    of_steps = [stage_at(config, step) for step in (12, 14, 15, 10_000)]
+    assert of_steps == ["joint", "joint", "closing", "closing"]
+    of_moments = [stage_before(config, kimg) for kimg in (5 * CYCLE_KIMG, 5.1 * CYCLE_KIMG)]
+    assert of_moments == ["joint", "closing"]
+    assert staged(config, "closing").loss == dataclasses.replace(loss, guide_weight=3.0, guide_clear=0.25)
+    assert staged(config, "closing").optimiser == OptimiserConfig(critic_rate=2e-3)
+    assert staged(config, "joint") == config
 
 
 def test_without_stages_all_is_trained_jointly_and_each_stage_may_be_alone(config):

@@ -9,6 +9,7 @@ from fes.config import (
     AugmentConfig,
     AutoencoderStage,
     ClockConfig,
+    ClosingStage,
     Config,
     EvaluationConfig,
     GanStage,
@@ -46,6 +47,7 @@ GUIDE = StartConfig(guide=Path("guide.safetensors"))
 GUIDED = (
     config(start=GUIDE, loss=LossConfig(guide_weight=0.5)),
     config(start=GUIDE, stages=StagesConfig(gan=GanStage(1.0, guide_weight=0.5))),
+    config(start=GUIDE, stages=StagesConfig(closing=ClosingStage(1.0, guide_weight=0.5))),
     config(
         start=GUIDE, loss=LossConfig(guide_weight=0.5, guide_painting=0.2), model=ModelConfig(skip="warp")
     ),
@@ -56,7 +58,11 @@ GUIDED = (
         stages=StagesConfig(gan=GanStage(1.0)),
     ),
 )
-UNGUIDED = config(), UNUSUAL, config(stages=StagesConfig(gan=GanStage(0.0, guide_weight=0.5)))
+UNGUIDED = (
+    config(),
+    UNUSUAL,
+    config(stages=StagesConfig(gan=GanStage(0.0, guide_weight=0.5), closing=ClosingStage(guide_weight=0.5))),
+)
 
 
 @pytest.mark.parametrize("good", [*UNGUIDED, config(loss=LossConfig(0.0, 0.0, 0.0, 0.0)), *GUIDED])
@@ -137,6 +143,19 @@ def test_good_values_pass(good):
             },
             "--stages.autoencoder.kimg, --stages.gan.kimg, --stages.opening.kimg are 1.25 together: "
             "they must not exceed --clock.total-kimg, which is 1",
+        ),
+        (
+            {"stages": StagesConfig(AutoencoderStage(0.5), closing=ClosingStage(0.25))},
+            "--stages.closing.from-kimg is 0.25: it must not be less than --stages.autoencoder.kimg, "
+            "--stages.gan.kimg, --stages.opening.kimg together, which are 0.5",
+        ),
+        (
+            {"stages": StagesConfig(closing=ClosingStage(0.0))},
+            "--stages.closing.from-kimg is 0.0: it must be a positive number",
+        ),
+        (
+            {"stages": StagesConfig(closing=ClosingStage(1.0, guide_clear=0.1))},
+            "--loss.guide-clear bounds what --loss.guide-margin asks for, which is not given",
         ),
         ({"loss": LossConfig(guide_weight=-1.0), "start": GUIDE}, "--loss.guide-weight is -1.0: it must be"),
         (
@@ -219,12 +238,12 @@ def test_what_may_change_within_a_run_is_the_loss_the_optimiser_and_the_average(
     names = changeable()
     assert {"loss.cycle_weight", "loss.adversary", "loss.balance", "optimiser.critic_rate"} <= set(names)
     sections = {name.rpartition(".")[0] for name in names}
-    stages = {"stages.autoencoder", "stages.gan", "stages.opening"}
+    stages = {"stages.autoencoder", "stages.gan", "stages.opening", "stages.closing"}
     assert (sections - stages, names[-1]) == ({"loss", "optimiser", ""}, "ema_halflife_kimg")
     own = [name for name in names if not name.startswith("stages.")]
     assert len(own) == len(dataclasses.fields(LossConfig)) + len(dataclasses.fields(OptimiserConfig)) + 1
-    assert "stages.opening.critic_rate" in names
-    assert not any(name.endswith("kimg") for name in names[:-1])
+    assert {"stages.opening.critic_rate", "stages.closing.from_kimg"} <= set(names)
+    assert not any(name.endswith(".kimg") for name in names)
     check_changes(names)
 
 

@@ -11,7 +11,15 @@ import pytest
 import torch
 
 from fes import draws, objectives, train
-from fes.config import AutoencoderStage, Config, LossConfig, OpeningStage, OptimiserConfig, StagesConfig
+from fes.config import (
+    AutoencoderStage,
+    ClosingStage,
+    Config,
+    LossConfig,
+    OpeningStage,
+    OptimiserConfig,
+    StagesConfig,
+)
 from fes.mixture import Mixture
 from fes.networks import Networks
 from fes.players import bare_players
@@ -158,10 +166,13 @@ def test_a_tick_that_is_not_finite_is_told_by_its_name(tiny_config):
         (0.5, "take --optimiser.critic-rate lower than 0.0005,"),
         (2.0, "take --stages.opening.critic-rate lower than 0.05,"),
         (2.1, "take --optimiser.critic-rate lower than 0.0005,"),
+        (3.0, "take --optimiser.critic-rate lower than 0.0005,"),
+        (3.1, "take --stages.closing.critic-rate lower than 0.002,"),
     ],
 )
 def test_the_rate_to_lower_is_that_of_the_stage_at_hand(kimg, told):
-    stages = StagesConfig(AutoencoderStage(0.5), opening=OpeningStage(1.5, critic_rate=0.05))
+    opening, closing = OpeningStage(1.5, critic_rate=0.05), ClosingStage(3.0, critic_rate=0.002)
+    stages = StagesConfig(AutoencoderStage(0.5), opening=opening, closing=closing)
     watch = Watch(Config(data="d", run=Path("r"), stages=stages))
     assert told in str(watch.fault(kimg, {"autoencoder/loss": math.nan}))
 

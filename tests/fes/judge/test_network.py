@@ -9,7 +9,7 @@ from fes.judge import new_judge
 from fes.pictures import to_float
 from tests.fes.judge.relabelled import Relabelled
 
-KINDS = ("residual", "plain")
+KINDS = ("residual", "deep", "plain")
 
 
 def images(index, count: int) -> torch.Tensor:
