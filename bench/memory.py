@@ -1,6 +1,7 @@
 """Parameters and memory of the networks at each resolution: `python -m bench.memory --help`.
 
-The estimates are those of `--dry-run` (`fes.memory`): bytes of tensors, counted in a step without contents.
+The estimates are those of `--dry-run` (`fes.memory`): bytes of tensors, counted in a step without contents, and
+something for the workspaces of libraries.
 With `--measure`, on a GPU, steps are taken as well, under the cap of `--gib`, and what torch's allocator gave
 stands beside them; bench/results/memory.jsonl keeps it.
 """
@@ -23,7 +24,7 @@ from fes.errors import NoRoom
 from fes.guide import Guide
 from fes.hardware import Precision
 from fes.judge import new_judge
-from fes.memory import GIB, memory_of, room_for
+from fes.memory import GIB, WORKSPACES, memory_of, room_for
 from fes.networks import Networks, parameter_count
 from fes.players import bare_players
 from fes.runtime.player import Player
@@ -108,12 +109,13 @@ def row(options: Options, resolution: int, blocks: Literal["strided", "residual"
         "architecture": blocks,
         "million_parameters": parameter_count(Networks(config.model, seed=0)) / 1e6,
         "kept": kept / GIB,
-        "peak": peak / GIB,
+        "peak": (peak + WORKSPACES) / GIB,
         "most": most,
     }
     if options.measure:
         pieces = min(options.batch, most)
-        found |= {"at_once": pieces, "estimate": memory_of(config, pieces, options.precision).peak / GIB}
+        estimate = memory_of(config, pieces, options.precision).peak + WORKSPACES
+        found |= {"at_once": pieces, "estimate": estimate / GIB}
         found |= {"measured": taken(config, pieces, options.precision)}
         found |= {"at_most": taken(config, most, options.precision)}
         found |= {"beyond": taken(config, int(_BEYOND * most), options.precision)}

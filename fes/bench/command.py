@@ -90,8 +90,9 @@ class Bench:
                     results.append(
                         {**about, "resolution": config.model.resolution, **found, **peaks, "share": share}
                     )
+                    self._keep(results[-1])
                     tell(number, len(configs))
-        self._keep(results)
+        self._show(results)
 
     def _config(self, resolution: int) -> Config:
         check_shape(resolution, self.channels)
@@ -105,11 +106,13 @@ class Bench:
         )
         return check(Config("", Path(), batch=self.batch, critic_steps=self.critic_steps, model=model))
 
-    def _keep(self, results: list[dict[str, object]]) -> None:
+    def _keep(self, result: dict[str, object]) -> None:
+        with (self.out / "bench.jsonl").open("a") as file:
+            file.write(json.dumps(result) + "\n")
+
+    def _show(self, results: list[dict[str, object]]) -> None:
         print(f"{results[0]['device']}, torch {results[0]['torch']}, {results[0]['precision']}")
         show_table(_COLUMNS, [_row(each) for each in results])
-        with (self.out / "bench.jsonl").open("a") as file:
-            file.writelines(json.dumps(each) + "\n" for each in results)
         draw_rates(self.out / "bench.png", results)
         print(f"wrote {self.out}/bench.jsonl and bench.png")
 

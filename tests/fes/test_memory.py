@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fes.config import LossConfig
-from fes.memory import Live, _guide, describe_memory, measured, memory_of
+from fes.memory import WORKSPACES, Live, _guide, describe_memory, measured, memory_of
 from fes.networks import Networks, parameter_count
 
 FLOAT = 4
@@ -46,8 +46,9 @@ def test_more_pictures_take_proportionally_more_and_half_precision_less(config):
 
 def test_it_is_told_in_one_line_with_as_many_pictures_as_fit(config):
     kept, peak = memory_of(config, 24)
-    told = describe_memory(config, 24, "no", peak, "a small GPU")
-    assert f"about {peak / 2**30:.2f} GiB with 24 pictures at once, {kept / 2**30:.2f} of it" in told
+    taken = peak + WORKSPACES
+    told = describe_memory(config, 24, "no", taken / 0.9, "a small GPU")
+    assert f"memory of a process: about {taken / 2**30:.2f} GiB with 24 pictures at once, {kept / 2**30:.2f} of it" in told
     found = re.search(r"a small GPU has room for about (\d+) \(--micro-batch\)", told)
     assert int(found[1]) == pytest.approx(24, abs=1)
     assert "has room for about 0 " in describe_memory(config, 24, "no", 1000, "none")

@@ -40,9 +40,10 @@ pytestmark = [
 
 def python(*words: str, **environment: str) -> None:
     """Runs `python -m ...`, which has to succeed."""
+    path = os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))
     done = subprocess.run(
         [sys.executable, "-m", *words],
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment},
+        env={**os.environ, "PYTHONPATH": path, **environment},
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
