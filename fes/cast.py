@@ -49,8 +49,12 @@ class Cast:
 
     def _make_players(self, stage: Stage) -> None:
         config = staged(self.config, stage)
-        for old in self._players.values():
+        while self._players:
+            name, old = self._players.popitem()
+            del self.keepers[name]
             old.close()
+            del old
+        self.runtime.lets_go()
         bare = bare_players(config, self.networks, self.dials, stage, self.guide)
         clip = config.optimiser.max_gradient_norm
         steady = not self.dials.move and not self._grows

@@ -125,6 +125,10 @@ class Runtime:
         kind = ReplayedPlayer if steady and self.replays else Player
         return kind(self._accelerator.prepare_model(objective), optimiser, **settings)
 
+    def lets_go(self) -> None:
+        """Forgets the objectives that it wrapped, which otherwise stay in memory with all that is theirs."""
+        self._accelerator.free_memory()
+
     @property
     def replays(self) -> bool:
         """Whether steps are replayed where they can be: on one GPU, by a player with no more to see to."""
