@@ -1,7 +1,7 @@
 """Parameters and memory of the networks at each resolution: `python -m bench.memory --help`.
 
-The estimates are those of `--dry-run` (`fes.memory`): bytes of tensors, counted in a step without contents, and
-something for the workspaces of libraries.
+The estimates are those of `--dry-run` (`fes.memory`): bytes of tensors, counted in a step without contents,
+and something for the workspaces of libraries.
 With `--measure`, on a GPU, steps are taken as well, under the cap of `--gib`, and what torch's allocator gave
 stands beside them; bench/results/memory.jsonl keeps it.
 """

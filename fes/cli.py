@@ -61,7 +61,7 @@ class JudgeTrain:
             raise InputError(f"{mixture.place} has no test or valid split to test a judge on")
         check_labels(held_out)  # before anything long begins
         check_file("--out", self.out)
-        judge = new_judge(self.training.kind, *shape, self.training.seed)
+        judge = new_judge(self.training.architecture, *shape, self.training.seed)
         with progress("judge") as tell:
             train_judge(judge, mixture.parts(*shape), mixture.weights, self.training, tell)
         if self.half:

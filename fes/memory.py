@@ -1,8 +1,8 @@
 """What memory a step will take, found by taking it with tensors that have shapes and no contents.
 
 Every tensor that the step makes is counted from when it is made until nothing holds it: weights, Adam's
-state, activations, and the graph of the penalty. What libraries take for themselves is not counted: a little is
-allowed for the workspaces of convolutions, and the context of a GPU (about 0.5 GiB) comes on top.
+state, activations, and the graph of the penalty. What libraries take for themselves is not counted: a little
+is allowed for the workspaces of convolutions, and the context of a GPU (about 0.5 GiB) comes on top.
 """
 
 import weakref
@@ -31,8 +31,8 @@ _ADAMS = 2
 WORKSPACES = 0.08 * GIB
 """Bytes for convolutions beside the tensors: on an H100 they took 0.06 to 0.14 GiB (bench/memory.py)."""
 _USABLE = 0.9
-"""Share of a GPU's memory that tensors can be said to fit into: its allocator held up to 13 % more than it gave
-there, and filled to the last byte few networks still ran."""
+"""Share of a GPU's memory that tensors can be said to fit into: its allocator held up to 10 % more than it
+gave there, and filled to the last byte few networks still ran."""
 _PROBES = 4, 8
 """Pictures at once that a larger number is extrapolated from."""
 

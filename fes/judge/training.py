@@ -29,9 +29,10 @@ _DECAY = 0.05  # of the weights, in multiples of the learning rate
 class JudgeConfig:
     """How to train a judge."""
 
-    kind: Kind = "residual"
+    kind: Kind | Literal["auto"] = "auto"
     """The architecture: a residual network; a deep one that reads better, for a GPU (nine times the work); or
-    a plain one that is three times as fast as the first and less exact."""
+    a plain one that is three times as fast as the first and less exact. auto: deep where there is a GPU, else
+    residual, and residual for a guide (`noise`), which has to be quick."""
     kimg: float = 1000.0
     """Thousands of real pictures to see."""
     batch: int = 64
@@ -65,6 +66,13 @@ class JudgeConfig:
         check_seed(self.seed)
         if self.steps < 1:
             raise InputError(f"--kimg is {self.kimg}: it must be at least one batch, {self.batch / 1000}")
+
+    @property
+    def architecture(self) -> Kind:
+        """The kind; here and now, where it is left open."""
+        if self.kind != "auto":
+            return self.kind
+        return "deep" if torch.cuda.is_available() and not self.noise else "residual"
 
     @property
     def steps(self) -> int:

@@ -48,7 +48,8 @@ def test_it_is_told_in_one_line_with_as_many_pictures_as_fit(config):
     kept, peak = memory_of(config, 24)
     taken = peak + WORKSPACES
     told = describe_memory(config, 24, "no", taken / 0.9, "a small GPU")
-    assert f"memory of a process: about {taken / 2**30:.2f} GiB with 24 pictures at once, {kept / 2**30:.2f} of it" in told
+    assert f"memory of a process: about {taken / 2**30:.2f} GiB with 24 pictures at once" in told
+    assert f" at once, {kept / 2**30:.2f} of it for weights and optimisers; " in told
     found = re.search(r"a small GPU has room for about (\d+) \(--micro-batch\)", told)
     assert int(found[1]) == pytest.approx(24, abs=1)
     assert "has room for about 0 " in describe_memory(config, 24, "no", 1000, "none")

@@ -20,7 +20,7 @@ def silent(done: int, total: int) -> None:
 
 
 def trained(parts, weights, config: JudgeConfig = SHORT, progress=silent) -> dict[str, torch.Tensor]:
-    judge = new_judge(config.kind, 48, 1, config.seed)
+    judge = new_judge(config.architecture, 48, 1, config.seed)
     train_judge(judge, parts, weights, config, progress)
     assert not judge.training
     return judge.state_dict()
@@ -43,6 +43,23 @@ def test_a_residual_judge_learns_too_in_half_precision(drawn_index):
     train_judge(judge, [drawn_index.split("train")], [1.0], config, silent)
     assert judge.score([drawn_index.split("test")])[0] > 0.5 * 42
     assert {value.dtype for value in judge.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("config", "gpu", "architecture"),
+    [
+        (JudgeConfig(), True, "deep"),
+        (JudgeConfig(), False, "residual"),
+        (JudgeConfig(noise=0.5), True, "residual"),
+        (JudgeConfig("plain"), True, "plain"),
+        (JudgeConfig("deep", noise=0.5), False, "deep"),
+    ],
+)
+def test_a_judge_is_deep_where_there_is_a_gpu_unless_it_is_a_guide_or_its_kind_is_given(
+    config, gpu, architecture, monkeypatch
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    assert config.architecture == architecture
 
 
 def test_the_same_seed_trains_the_same_judge_and_progress_is_told(drawn_index):
