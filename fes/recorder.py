@@ -90,6 +90,8 @@ class Recorder:
             skipped = sum(count for count, _, _ in skips)
             self.report.tick(self.clock.kimg(step), {**measurements, "data/skipped": skipped})
         self.runtime.agree(self.watch.fault(self.clock.kimg(step), measurements))
+        if told := self.watch.warning(self.clock.kimg(step), measurements):
+            self.say(f"warning: {told}")
         most = self.config.stream.most_bad_samples
         if len(self.damaged) > most:
             self.state(step)

@@ -4,7 +4,8 @@ The bounds come from runs. Gradient norms are 1.2 to 1.5 at the first step, at a
 between 0.4 and 3 in healthy ones; a critic is seldom worse than one that is 0 everywhere, whose objective is
 the penalty weight. At ten or twenty times the default rate norms shoot up to 60 (1,000 to 10,000 penalty
 weights) for some steps and come back; a critic whose penalty has no effect goes the same way, and on. At a
-rate of 1 norms are beyond 10,000 from the first tick.
+rate of 1 norms are beyond 10,000 from the first tick. The image critic's gap is above 0 in healthy runs, but
+for some kimg at the beginning; where it stayed below, faces became caricatures.
 """
 
 import hashlib
@@ -28,6 +29,8 @@ LOST = 1e9
 """From so many no critic comes back."""
 DEAD = 0.01
 """A gradient norm and a gap below this are those of a critic that tells nothing apart."""
+BEHIND_KIMG = 20.0
+"""For so long an image critic may take synthesised faces for better than real ones."""
 
 STAND = "nothing was saved here, the states before stand"
 """How each sentence ends."""
@@ -49,6 +52,8 @@ class Watch:
         self._config, self._weight = config, config.loss.penalty_weight
         self._one_sided = config.loss.adversary == "wgan-gp-one-sided"
         self._seen = {critic: deque[_Seen](maxlen=TICKS) for critic in ("image", "latent")}
+        self._behind: list[float] = []
+        self._warned = False
 
     def fault(self, kimg: float, measurements: Mapping[str, float]) -> InputError | None:
         """What ends the run after a tick, in one sentence; None for a healthy one.
@@ -64,6 +69,21 @@ class Watch:
                 seen.append(_Seen(*(measurements[name] for name in names)))
                 told = told or self._of_critic(critic, tuple(seen), slower)
         return InputError(f"at {kimg:.3f} kimg {told}; {STAND}") if told else None
+
+    def warning(self, kimg: float, measurements: Mapping[str, float]) -> str | None:
+        """What to tell the user, once, of a run that goes on and is not well; None otherwise."""
+        gap = measurements.get("critic/image_gap")
+        if gap is not None:
+            self._behind = [*self._behind, kimg] if gap < 0 else []
+        lasting = len(self._behind) >= TICKS and kimg - self._behind[0] >= BEHIND_KIMG
+        if self._warned or not lasting:
+            return None
+        self._warned = True
+        return (
+            f"since {self._behind[0]:g} kimg the image critic takes synthesised faces for better than real "
+            "ones (critic/image_gap below 0): the autoencoder outruns it, and faces become caricatures; "
+            "narrower networks did not (recipes/fer2013.yaml), smaller rates or more --critic-steps may help"
+        )
 
     def _of_critic(self, critic: str, seen: tuple[_Seen, ...], slower: str) -> str | None:
         newest, lasting = seen[-1], len(seen) == TICKS

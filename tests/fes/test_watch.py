@@ -177,6 +177,25 @@ def test_the_rate_to_lower_is_that_of_the_stage_at_hand(kimg, told):
     assert told in str(watch.fault(kimg, {"autoencoder/loss": math.nan}))
 
 
+def warnings_of(gaps: dict[float, float | None]) -> list[float]:
+    """The kimg at which a watch warns, of ticks with these gaps; None: one without a turn of the critics."""
+    watch = Watch(Config(data="d", run=Path("r")))
+    ticks = {kimg: {} if gap is None else {"critic/image_gap": gap} for kimg, gap in gaps.items()}
+    return [kimg for kimg, measured in ticks.items() if watch.warning(kimg, measured)]
+
+
+def test_a_critic_that_is_behind_for_20_kimg_is_told_once():
+    behind = {float(kimg): -0.5 for kimg in range(4, 60, 2)}
+    assert warnings_of(behind) == [24.0]
+    assert warnings_of({**behind, 14.0: None}) == [24.0]
+    assert warnings_of({**behind, 14.0: 0.1}) == [36.0]
+    assert warnings_of({**behind, 14.0: 0.1, 30.0: 0.1, 50.0: 0.0}) == []
+    assert warnings_of({10.0: -1.0, 40.0: -1.0, 70.0: -1.0}) == [70.0]  # two ticks may be chance
+    watch = Watch(Config(data="d", run=Path("r")))
+    told = [watch.warning(kimg, {"critic/image_gap": -0.5}) for kimg in (10.0, 20.0, 30.0)]
+    assert told[-1].startswith("since 10 kimg the image critic takes synthesised faces for better than real")
+
+
 def test_ticks_without_a_turn_of_the_critics_are_passed_over(tiny_config):
     autoencoder = {"autoencoder/loss": 1.0}
     some = [tick_of(1.2, 3.0), autoencoder, tick_of(1.2, 3.0), autoencoder, tick_of(1.3, 3.0)]
