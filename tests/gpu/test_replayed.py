@@ -1,5 +1,7 @@
 """Steps that are recorded once and replayed are the ordinary steps."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
@@ -8,6 +10,8 @@ from fes import draws
 from fes.batch import Batch
 from fes.config import LossConfig, ModelConfig
 from fes.draws import Noise
+from fes.guide import Guide
+from fes.judge import new_judge
 from fes.networks import Networks
 from fes.objectives import AutoencoderObjective, CriticObjective
 from fes.runtime.player import Player
@@ -30,16 +34,49 @@ def work(index: ShardIndex, model: ModelConfig, step: int) -> tuple[Batch, Noise
     return Batch(*(part.to(DEVICE) for part in batch)), Noise(*(part.to(DEVICE) for part in noise))
 
 
-def player_of(kind: type[nn.Module], how: type[Player], model: ModelConfig) -> Player:
+SIMPLE = LossConfig(expression_weight=1.0)
+GUIDED = LossConfig(
+    guide_weight=2.0,
+    guide_margin=0.0,
+    guide_clear=0.1,
+    guide_limit=0.75,
+    guide_painting=0.3,
+    light_weight=0.8,
+    return_weight=0.3,
+)
+"""The terms of recipes/fer2013.yaml."""
+
+
+def player_of(
+    kind: type[nn.Module],
+    how: type[Player],
+    model: ModelConfig,
+    weights: LossConfig = SIMPLE,
+    channels_last: bool = False,
+) -> Player:
     """A player that gradients of nothing but rounding, as of a bias before a norm, do not move."""
-    objective = kind(Networks(model, seed=0).to(DEVICE), LossConfig(expression_weight=1.0))
+    networks = Networks(model, seed=0).to(DEVICE)
+    if channels_last:
+        networks.to(memory_format=torch.channels_last)
+    guide = {}
+    if weights.guide_weight and kind is AutoencoderObjective:
+        guide = {"guide": Guide(new_judge("plain", 48, 1, seed=0).to(DEVICE), noise=0.5)}
+    objective = kind(networks, weights, **guide)
     adam = torch.optim.Adam(objective.parameters(), 1e-4, (0.0, 0.9), eps=1e-3)
     return how(objective, adam, precision="no")
 
 
 @pytest.mark.parametrize("kind", [CriticObjective, AutoencoderObjective])
-def test_replayed_steps_measure_and_learn_what_ordinary_ones_do(kind, tiny_model, drawn_index) -> None:
-    plain, replayed = (player_of(kind, how, tiny_model) for how in (Player, ReplayedPlayer))
+@pytest.mark.parametrize(("weights", "channels_last"), [(SIMPLE, False), (GUIDED, False), (GUIDED, True)])
+def test_replayed_steps_measure_and_learn_what_ordinary_ones_do(
+    kind, weights, channels_last, tiny_model, drawn_index
+) -> None:
+    if weights is GUIDED:
+        tiny_model = dataclasses.replace(tiny_model, blocks="residual", skip="warp")
+    plain, replayed = (
+        player_of(kind, how, tiny_model, weights, last)
+        for how, last in ((Player, False), (ReplayedPlayer, channels_last))
+    )
     for step in range(STEPS):
         asked = {"measure": step % 2 == 0} if kind is AutoencoderObjective else {}
         wanted, found = (
