@@ -32,11 +32,11 @@ VARIANTS: dict[str, str] = {
     "no limit for the guide": "--loss.guide-limit None",
     "a guide that paints all it wants": ALL_PAINT,
     "a source that is spared": "--model.skip warp --loss.paint-weight 1 --loss.strain-weight 1",
-    "no light": "--loss.light-weight 0",
+    "no light": "--loss.light-weight 0 --stages.closing.light-weight 0",
     "with a margin for the guide": "--loss.guide-margin 0 --loss.guide-clear 0.4",
     "with a limit for the guide": "--loss.guide-limit 0.75",
     "with light": "--loss.light-weight 1.5",
-    "no image critic": "--loss.image-weight 0",
+    "no image critic": " ".join(f"--{each}.image-weight 0" for each in ("loss", "stages.opening")),
     "weights that balance themselves": "--loss.balance",
     "no return": "--loss.return-weight 0",
     "no return, cycle consistency": "--loss.return-weight 0 --loss.cycle-weight 1",
@@ -118,7 +118,9 @@ def commands(asked: Ablation, variant: str) -> tuple[list[str], list[str]]:
     length = str(asked.kimg)
     opening = ["--stages.opening.kimg", str(length_of_opening(asked, variant))]
     clock = ["--clock.total-kimg", length, "--clock.snapshot-kimg", length, "--clock.state-kimg", length]
-    train = ["--config", str(recipe), "--data", asked.data, "--run", run, *clock, *opening, *flags.split()]
+    closing = ["--stages.closing.from-kimg", "None"]  # it comes after what is compared
+    stages = [*opening, *closing]
+    train = ["--config", str(recipe), "--data", asked.data, "--run", run, *clock, *stages, *flags.split()]
     if variant != ORIGINAL:
         train += ["--start.guide", "None" if NO_GUIDE in flags else str(asked.guide)]
     if asked.start:

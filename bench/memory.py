@@ -22,12 +22,13 @@ from fes.draws import Noise, noise
 from fes.ema import Ema
 from fes.errors import NoRoom
 from fes.guide import Guide
-from fes.hardware import Precision
+from fes.hardware import Hardware, Precision
 from fes.judge import new_judge
 from fes.memory import GIB, WORKSPACES, memory_of, room_for
 from fes.networks import Networks, parameter_count
 from fes.players import bare_players
 from fes.runtime.player import Player
+from fes.runtime.precision import set_arithmetic
 
 _BEYOND = 1.25
 """A batch that much larger than the largest that is said to fit is tried too, and should not."""
@@ -58,7 +59,7 @@ class Options:
 
 
 def config_of(options: Options, resolution: int, blocks: Literal["strided", "residual"]) -> Config:
-    """A run whose networks, guide and return are those of recipes/rtx2080.yaml."""
+    """A run of the kind of recipes/rtx2080.yaml, in networks twice as wide."""
     model = ModelConfig(resolution, options.channels, blocks=blocks, skip=options.skip)
     loss = LossConfig(guide_weight=1.0, guide_margin=0.5, guide_limit=0.75, return_weight=2.0)
     if options.skip == "warp":
@@ -113,12 +114,12 @@ def row(options: Options, resolution: int, blocks: Literal["strided", "residual"
         "most": most,
     }
     if options.measure:
-        pieces = min(options.batch, most)
+        pieces = max(1, min(options.batch, most))
         estimate = memory_of(config, pieces, options.precision).peak + WORKSPACES
         found |= {"at_once": pieces, "estimate": estimate / GIB}
         found |= {"measured": taken(config, pieces, options.precision)}
         found |= {"at_most": taken(config, most, options.precision)}
-        found |= {"beyond": taken(config, int(_BEYOND * most), options.precision)}
+        found |= {"beyond": taken(config, max(most + 1, int(_BEYOND * most)), options.precision)}
     return found
 
 
@@ -143,6 +144,7 @@ def main() -> None:
     if options.measure:
         columns += ["pictures at once", "estimate, GiB", "measured", "held by the allocator"]
         columns += ["the most fit", f"{_BEYOND:g} times as many"]
+        set_arithmetic(Hardware(), torch.device("cuda"))  # as the trainer computes
         total = torch.cuda.get_device_properties(0).total_memory
         torch.cuda.set_per_process_memory_fraction(options.gib * GIB / total)
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)

@@ -4,7 +4,7 @@ import contextlib
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -61,13 +61,14 @@ class JudgeTrain:
             raise InputError(f"{mixture.place} has no test or valid split to test a judge on")
         check_labels(held_out)  # before anything long begins
         check_file("--out", self.out)
-        judge = new_judge(self.training.architecture, *shape, self.training.seed)
+        training = replace(self.training, kind=self.training.architecture)
+        judge = new_judge(training.architecture, *shape, training.seed)
         with progress("judge") as tell:
-            train_judge(judge, mixture.parts(*shape), mixture.weights, self.training, tell)
+            train_judge(judge, mixture.parts(*shape), mixture.weights, training, tell)
         if self.half:
             judge.half().float()  # what is counted is what is written
         counts = judge.confusion(held_out)
-        judge.facts = Facts.of(counts, mixture.fingerprint, asdict(self.training))
+        judge.facts = Facts.of(counts, mixture.fingerprint, asdict(training))
         save_judge(self.out, judge, self.half)
         print(f"{confusion.table(counts)}\nwrote {self.out}: {confusion.summary(counts)} held-out pictures")
 

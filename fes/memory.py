@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from fes.batch import Batch
 from fes.blocks import coarsest, resolved
-from fes.config import Config
+from fes.config import Config, Stage
 from fes.draws import noise
 from fes.guide import Guide
 from fes.hardware import Precision
@@ -24,6 +24,8 @@ from fes.judge import new_judge
 from fes.networks import Networks
 from fes.players import bare_players
 from fes.runtime.player import Player
+from fes.stages import staged
+from fes.validity import guided
 
 GIB = 2**30
 _ADAMS = 2
@@ -84,9 +86,18 @@ def memory_of(config: Config, pictures: int, precision: Precision = "no") -> Mem
         config: with the resolution and the channels of the pictures.
         precision: "no", or a half precision, of which the bytes are the same.
     """
+    config = _guided(config)
     guide = _guide(config)
     with FakeTensorMode(allow_non_fake_inputs=True), Live() as live:
         return measured(live, config, pictures, "no" if precision == "no" else "bf16", guide)
+
+
+def _guided(config: Config) -> Config:
+    """The config of a stage in which the guide pulls, where one does: it takes more than others."""
+    if config.loss.guide_weight or not guided(config):
+        return config
+    stages: tuple[Stage, ...] = ("closing", "opening", "gan")
+    return staged(config, next(name for name in stages if getattr(config.stages, name).guide_weight))
 
 
 def _guide(config: Config) -> Guide | None:
@@ -140,7 +151,7 @@ def describe_memory(config: Config, pictures: int, precision: Precision, limit: 
     few, each = _line(config, precision)
     peak = few.peak + each * (pictures - _PROBES[0]) + WORKSPACES
     return (
-        f"memory of a process: about {peak / GIB:.2f} GiB with {pictures} pictures at once, "
-        f"{few.kept / GIB:.2f} of it for weights and optimisers; {of} has room for about "
+        f"GPU memory of a process, its context aside: about {peak / GIB:.2f} GiB with {pictures} pictures at "
+        f"once, {few.kept / GIB:.2f} of it for weights and optimisers; {of} has room for about "
         f"{_fitting(few, each, limit):,} (--micro-batch)"
     )

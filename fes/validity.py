@@ -143,12 +143,12 @@ def check(config: Config) -> Config:
 def guided(config: Config) -> bool:
     """Whether a guide pulls at any time of the run."""
     stages = config.stages
-    come = (
+    guiding = (
         (stages.gan, stages.gan.kimg),
         (stages.opening, stages.opening.kimg),
         (stages.closing, stages.closing.from_kimg),
     )
-    return bool(config.loss.guide_weight or any(when and stage.guide_weight for stage, when in come))
+    return bool(config.loss.guide_weight or any(when and stage.guide_weight for stage, when in guiding))
 
 
 def _check_stages(config: Config) -> None:

@@ -52,7 +52,8 @@ class Watch:
         self._config, self._weight = config, config.loss.penalty_weight
         self._one_sided = config.loss.adversary == "wgan-gp-one-sided"
         self._seen = {critic: deque[_Seen](maxlen=TICKS) for critic in ("image", "latent")}
-        self._behind: list[float] = []
+        self._behind: tuple[float, int] | None = None
+        """Since when the image critic is behind, in kimg, and for how many ticks."""
         self._warned = False
 
     def fault(self, kimg: float, measurements: Mapping[str, float]) -> InputError | None:
@@ -74,15 +75,16 @@ class Watch:
         """What to tell the user, once, of a run that goes on and is not well; None otherwise."""
         gap = measurements.get("critic/image_gap")
         if gap is not None:
-            self._behind = [*self._behind, kimg] if gap < 0 else []
-        lasting = len(self._behind) >= TICKS and kimg - self._behind[0] >= BEHIND_KIMG
-        if self._warned or not lasting:
+            since, ticks = self._behind or (kimg, 0)
+            self._behind = (since, ticks + 1) if gap < 0 else None
+        since, ticks = self._behind or (kimg, 0)
+        if self._warned or ticks < TICKS or kimg - since < BEHIND_KIMG:
             return None
         self._warned = True
         return (
-            f"since {self._behind[0]:g} kimg the image critic takes synthesised faces for better than real "
-            "ones (critic/image_gap below 0): the autoencoder outruns it, and faces become caricatures; "
-            "narrower networks did not (recipes/fer2013.yaml), smaller rates or more --critic-steps may help"
+            f"since {since:g} kimg the image critic takes synthesised faces for better than real "
+            "ones (critic/image_gap below 0): the autoencoder outruns it, and faces become caricatures; take "
+            "narrower networks, as recipes/fer2013.yaml has them"
         )
 
     def _of_critic(self, critic: str, seen: tuple[_Seen, ...], slower: str) -> str | None:

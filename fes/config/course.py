@@ -1,4 +1,4 @@
-"""What a run begins with, and what it trains before everything together, and how it ends."""
+"""What a run begins with, its stages before everything together, and how it ends."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,10 +72,10 @@ class OpeningStage:
 @dataclass(frozen=True)
 class ClosingStage:
     """The last stage: everything, with weights and rates of its own, to the end of the run. Faces become like
-    photographs first, and then clearer than a guide that strong from the start would have left natural."""
+    photographs first, and clearer then, where a strong guide does less harm."""
 
     from_kimg: float | None = None
-    """When it begins. None: there is none."""
+    """When it begins; where the run ends before, never. None: there is none."""
     image_weight: float | None = None
     """In place of the loss's."""
     guide_weight: float | None = None

@@ -18,7 +18,7 @@ from fes.reading import Samples
 
 Kind = Literal["residual", "deep", "plain"]
 """Architectures: a residual network; one of twice the depth that sees every pixel, for a GPU: nine times the
-work; and four plain convolutions that take a third of its time."""
+work; and four plain convolutions that take a third of the first's time."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _FINEST = 64

@@ -1,6 +1,7 @@
 """The processes of a run: which of them this one is, what it computes on, and how they talk."""
 
 import contextlib
+import gc
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -128,6 +129,7 @@ class Runtime:
     def lets_go(self) -> None:
         """Forgets the objectives that it wrapped, which otherwise stay in memory with all that is theirs."""
         self._accelerator.free_memory()
+        gc.collect()  # accelerate collects before it forgets
 
     @property
     def replays(self) -> bool:

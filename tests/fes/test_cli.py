@@ -27,7 +27,7 @@ def test_a_judge_is_trained_and_tested(drawn_folder, drawn_index, tmp_path, caps
     assert np.array_equal(facts.confusion, counts)
     assert wrote == f"wrote {judge}: right on {facts.accuracy:.4f} of 42 labelled held-out pictures"
     assert told[10:] == table(counts).splitlines()
-    assert (made.kind, facts.data) == ("plain", drawn_index.fingerprint)
+    assert (made.kind, facts.config["kind"], facts.data) == ("plain", "plain", drawn_index.fingerprint)
     assert (facts.config["seed"], facts.config["noise"]) == (3, 0.25)
     main(["judge", "test", "--judge", str(judge), *data])
     *again, sentence = capsys.readouterr().out.splitlines()

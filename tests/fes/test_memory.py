@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 
-from fes.config import LossConfig
+from fes.config import ClosingStage, GanStage, LossConfig, StagesConfig
 from fes.memory import WORKSPACES, Live, _guide, describe_memory, measured, memory_of
 from fes.networks import Networks, parameter_count
 
@@ -37,6 +37,19 @@ def test_what_is_kept_is_weights_average_and_two_numbers_of_adams_for_each_that_
     assert least <= memory_of(tiny_config, 2).kept <= least * 1.02 + 2**17  # and the batch
 
 
+@pytest.mark.parametrize(
+    "stages",
+    [
+        StagesConfig(closing=ClosingStage(1.0, guide_weight=2.0)),
+        StagesConfig(gan=GanStage(1.0, guide_weight=2.0)),
+    ],
+)
+def test_a_guide_that_pulls_in_one_stage_alone_is_counted(config, stages):
+    without = dataclasses.replace(config, loss=dataclasses.replace(config.loss, guide_weight=0.0))
+    some = dataclasses.replace(without, stages=stages)
+    assert memory_of(some, 4) == memory_of(config, 4) > memory_of(without, 4)
+
+
 def test_more_pictures_take_proportionally_more_and_half_precision_less(config):
     two, four, eight = (memory_of(config, count) for count in (2, 4, 8))
     assert (eight.peak - four.peak) == pytest.approx(2 * (four.peak - two.peak), rel=0.05)
@@ -48,7 +61,10 @@ def test_it_is_told_in_one_line_with_as_many_pictures_as_fit(config):
     kept, peak = memory_of(config, 24)
     taken = peak + WORKSPACES
     told = describe_memory(config, 24, "no", taken / 0.9, "a small GPU")
-    assert f"memory of a process: about {taken / 2**30:.2f} GiB with 24 pictures at once" in told
+    assert (
+        f"GPU memory of a process, its context aside: about {taken / 2**30:.2f} GiB with 24 pictures at once"
+        in told
+    )
     assert f" at once, {kept / 2**30:.2f} of it for weights and optimisers; " in told
     found = re.search(r"a small GPU has room for about (\d+) \(--micro-batch\)", told)
     assert int(found[1]) == pytest.approx(24, abs=1)

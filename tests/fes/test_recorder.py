@@ -94,6 +94,17 @@ TIMES = {"time/seconds": 1.0, "time/data_wait": 0.0}
 
 
 @pytest.mark.usefixtures("one_core")
+def test_a_critic_that_is_behind_is_told_once_and_the_run_goes_on(tiny_config, drawn_mixture, capsys):
+    with recorder_of(tiny_config, drawn_mixture) as recorder:
+        for step in (1000, 2000, 3000, 4000):
+            recorder.tick(step, {**TIMES, "critic/image_gap": -0.5})
+    since = (
+        f"warning: since {8 * 1000 / 1000:g} kimg the image critic takes synthesised faces for better than"
+    )
+    assert capsys.readouterr().out.count(since) == 1
+
+
+@pytest.mark.usefixtures("one_core")
 def test_skipped_samples_are_counted_and_too_many_end_the_run_with_its_state_saved(
     tiny_config, drawn_mixture, capsys
 ):

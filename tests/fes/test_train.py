@@ -139,7 +139,11 @@ def test_dry_run_shows_the_plan_and_writes_nothing(tiny_config, tmp_path, capsys
         assert re.search(rf"^{network} +[\d,]+ parameters$", shown, re.MULTILINE)
     assert "pictures per process and batch 8" in shown
     assert "train: 168 samples in 8 shards" in shown
-    assert re.search(r"^memory of a process: about 0.1\d GiB with 8 pictures at once", shown, re.MULTILINE)
+    assert re.search(
+        r"^GPU memory of a process, its context aside: about 0.1\d GiB with 8 pictures at once",
+        shown,
+        re.MULTILINE,
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
 
 

@@ -8,9 +8,12 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from fes.bench.measure import _Operations
+from fes.bench import Bench
+from fes.bench.measure import _Operations, measure
 from fes.bench.peak import peak_flops
 from fes.cli import main
+from fes.config import Config
+from fes.runtime.processes import Runtime
 
 TINY = ["--max-features", "32", "--min-features", "8", "--critic-steps", "1", "--batch", "8"]
 
@@ -66,6 +69,20 @@ def test_each_resolution_has_a_line_and_its_figures_fit_together(tmp_path: Path,
     with Image.open(tmp_path / "bench.png") as picture:
         assert picture.width > 500
     assert "images/s" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("one_core")
+def test_what_was_measured_is_kept_where_a_later_resolution_fails(tmp_path: Path, monkeypatch) -> None:
+    def measured_but_for_64(config: Config, runtime: Runtime, seconds: float) -> dict[str, float]:
+        if config.model.resolution == 64:
+            raise KeyboardInterrupt
+        return measure(config, runtime, seconds)
+
+    monkeypatch.setattr("fes.bench.command.measure", measured_but_for_64)
+    with pytest.raises(KeyboardInterrupt):
+        Bench((48, 64), seconds=0.01, out=tmp_path).run()
+    (line,) = (tmp_path / "bench.jsonl").read_text().splitlines()
+    assert json.loads(line)["resolution"] == 48
 
 
 @pytest.mark.parametrize(
