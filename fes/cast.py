@@ -49,12 +49,8 @@ class Cast:
 
     def _make_players(self, stage: Stage) -> None:
         config = staged(self.config, stage)
-        while self._players:
-            name, old = self._players.popitem()
-            del self.keepers[name]
+        for old in self._players.values():
             old.close()
-            del old
-        self.runtime.lets_go()
         bare = bare_players(config, self.networks, self.dials, stage, self.guide)
         clip = config.optimiser.max_gradient_norm
         steady = not self.dials.move and not self._grows

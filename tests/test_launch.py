@@ -161,10 +161,11 @@ def test_a_job_of_slurm_saves_at_its_signal_and_goes_back_into_the_queue_until_i
 ) -> None:
     script = batch_script(*tiny, "--run", str(tmp_path / "run"))
     first = processes.start(*script, **slurm.variables)
-    processes.until(lambda: "kimg 0.1" in processes.told(first), first)
+    processes.until(lambda: "begins" in processes.told(first), first)
     for task, variables in enumerate(slurm.variables_of_tasks()):
         assert (variables["LOCAL_RANK"], variables["LOCAL_WORLD_SIZE"]) == (str(task), "2")
         assert variables["MASTER_ADDR"] == "127.0.0.1"
+    processes.until(lambda: "kimg 0.1" in processes.told(first), first)
     slurm.signal_tasks(signal.SIGUSR1)
     assert processes.code(first) == 128 + signal.SIGUSR1, processes.told(first)
     assert "saved; the same command goes on from there" in processes.told(first)

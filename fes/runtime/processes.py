@@ -1,7 +1,6 @@
 """The processes of a run: which of them this one is, what it computes on, and how they talk."""
 
 import contextlib
-import gc
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -125,11 +124,6 @@ class Runtime:
             return Engine(objective, optimiser, zero_stage=self.launch.zero_stage, **settings)
         kind = ReplayedPlayer if steady and self.replays else Player
         return kind(self._accelerator.prepare_model(objective), optimiser, **settings)
-
-    def lets_go(self) -> None:
-        """Forgets the objectives that it wrapped, which otherwise stay in memory with all that is theirs."""
-        self._accelerator.free_memory()
-        gc.collect()  # accelerate collects before it forgets
 
     @property
     def replays(self) -> bool:
