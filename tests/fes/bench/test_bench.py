@@ -79,8 +79,9 @@ def test_what_was_measured_is_kept_where_a_later_resolution_fails(tmp_path: Path
         return measure(config, runtime, seconds)
 
     monkeypatch.setattr("fes.bench.command.measure", measured_but_for_64)
+    tiny = {"max_features": 32, "min_features": 8, "critic_steps": 1, "batch": 8}
     with pytest.raises(KeyboardInterrupt):
-        Bench((48, 64), seconds=0.01, out=tmp_path).run()
+        Bench((48, 64), seconds=0.01, out=tmp_path, **tiny).run()
     (line,) = (tmp_path / "bench.jsonl").read_text().splitlines()
     assert json.loads(line)["resolution"] == 48
 

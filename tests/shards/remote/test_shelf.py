@@ -91,7 +91,15 @@ def held(cache: Path) -> int:
         return 0
     with open(cache / LOCK_NAME, "ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        return sum(path.stat().st_size for path in cache.iterdir())
+        return sum(map(size_of, cache.iterdir()))
+
+
+def size_of(path: Path) -> int:
+    """0 for a part that was given up meanwhile: that asks for no lock."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def unfinished(cache: Path) -> list[str]:
