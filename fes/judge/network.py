@@ -16,19 +16,23 @@ from fes.judge.confusion import accuracy, count
 from fes.pictures import to_float
 from fes.reading import Samples
 
-Kind = Literal["residual", "deep", "plain"]
+Kind = Literal["residual", "deep", "slim", "plain"]
 """Architectures: a residual network; one of twice the depth that sees every pixel, for a GPU: nine times the
-work; and four plain convolutions that take a third of the first's time."""
+work; the same half as wide: twice the work; and four plain convolutions in a third of the first's time."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _FINEST = 64
 """Pictures of up to so many pixels a side are read by the stages below alone."""
-_STAGES = (32, 64, 128, 256)
-"""Feature maps of the residual network at 1/2, 1/4, 1/8 and 1/16 of the pictures' height; of the deep one at
-twice that."""
+_STAGES: dict[Kind, tuple[int, int, int, int]] = {
+    "residual": (32, 64, 128, 256),
+    "deep": (32, 64, 128, 256),
+    "slim": (16, 32, 64, 128),
+    "plain": (16, 32, 64, 128),
+}
+"""Feature maps of the residual network at 1/2, 1/4, 1/8 and 1/16 of the pictures' height, of the deep one and
+the slim one at twice that; of the plain one's convolutions."""
 _DEPTH = 2
 """Blocks of the deep network in each stage."""
-_PLAIN = (16, 32, 64, 128)
 _AT_ONCE = 256
 """Pictures that are read at a time: more take memory and no less time."""
 
@@ -63,8 +67,8 @@ class Judge(nn.Module):
         super().__init__()
         self.kind, self.resolution, self.channels = kind, resolution, channels
         self.facts: Facts | None = None
-        self.blocks = _BLOCKS[kind](resolution, channels)
-        self.width = _PLAIN[-1] if kind == "plain" else _STAGES[-1]
+        self.blocks = _BLOCKS[kind](channels, _widths(kind, resolution))
+        self.width = _STAGES[kind][-1]
         self.classify = nn.Linear(self.width, len(EXPRESSIONS))
         # Height, width, channels is the faster order in memory: by half here, on a CPU.
         self.to(memory_format=torch.channels_last)
@@ -155,23 +159,20 @@ def new_judge(kind: Kind, resolution: int, channels: int, seed: int) -> Judge:
         return Judge(kind, resolution, channels)
 
 
-def _plain(resolution: int, channels: int) -> nn.Sequential:
-    reads = (channels, *_PLAIN[:-1])
-    return nn.Sequential(*map(_halved, reads, _PLAIN))
+def _plain(channels: int, widths: Sequence[int]) -> nn.Sequential:
+    return nn.Sequential(*(_halved(read, write) for read, write in pairwise((channels, *widths))))
 
 
-def _residual(resolution: int, channels: int) -> nn.Sequential:
+def _residual(channels: int, widths: Sequence[int]) -> nn.Sequential:
     """The first layer works at the full resolution, so it is one convolution; each stage at half of that of
     the one before."""
-    widths = _widths(resolution)
     stages = [Residual(widths[0], widths[0], stride=1)]
     stages += [Residual(read, write, stride=2) for read, write in pairwise(widths)]
     return nn.Sequential(_halved(channels, widths[0]), *stages)
 
 
-def _deep(resolution: int, channels: int) -> nn.Sequential:
+def _deep(channels: int, widths: Sequence[int]) -> nn.Sequential:
     """As `_residual`, with twice the resolution and `_DEPTH` blocks at each stage."""
-    widths = _widths(resolution)
     blocks = [Residual(widths[0], widths[0], stride=1) for _ in range(_DEPTH)]
     for read, write in pairwise(widths):
         blocks += [Residual(read, write, stride=2)]
@@ -179,18 +180,20 @@ def _deep(resolution: int, channels: int) -> nn.Sequential:
     return nn.Sequential(_convolved(channels, widths[0]), *blocks)
 
 
-_BLOCKS: dict[Kind, Callable[[int, int], nn.Sequential]] = {
+_BLOCKS: dict[Kind, Callable[[int, Sequence[int]], nn.Sequential]] = {
     "residual": _residual,
     "deep": _deep,
+    "slim": _deep,
     "plain": _plain,
 }
 
 
-def _widths(resolution: int) -> list[int]:
+def _widths(kind: Kind, resolution: int) -> list[int]:
     """Feature maps of the stages; a larger picture has further ones in front, each half as wide, for the same
-    work."""
-    doublings = max(0, (resolution - 1) // _FINEST).bit_length()
-    return [max(8, _STAGES[0] >> n) for n in range(doublings, 0, -1)] + [*_STAGES]
+    work. The plain network has none."""
+    stages = _STAGES[kind]
+    doublings = 0 if kind == "plain" else max(0, (resolution - 1) // _FINEST).bit_length()
+    return [max(8, stages[0] >> n) for n in range(doublings, 0, -1)] + [*stages]
 
 
 def _convolved(read: int, write: int) -> nn.Sequential:

@@ -30,9 +30,10 @@ class JudgeConfig:
     """How to train a judge."""
 
     kind: Kind | Literal["auto"] = "auto"
-    """The architecture: a residual network; a deep one that reads better, for a GPU (nine times the work); or
-    a plain one that is three times as fast as the first and less exact. auto: deep where there is a GPU, else
-    residual, and residual for a guide (`noise`), which has to be quick."""
+    """The architecture: a residual network; a deep one that reads better, for a GPU (nine times the work); a
+    slim one, as deep and half as wide (twice the work); or a plain one that is three times as fast as the
+    first and less exact. auto: deep where there is a GPU, else residual, and residual for a guide (`noise`),
+    which has to be quick."""
     kimg: float = 1000.0
     """Thousands of real pictures to see."""
     batch: int = 64
