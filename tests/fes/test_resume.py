@@ -30,6 +30,8 @@ model: {{latent_dim: 8, max_features: 32, min_features: 8, latent_critic_feature
 stream: {{workers: 1}}
 clock: {{tick_kimg: 0.04, snapshot_kimg: 1000, state_kimg: {STATE_STEPS * BATCH / 1000}}}
 """
+CLOSING = "--stages.closing.autoencoder-rate", "0.002"
+"""Rates of a stage that a run does not come to, unless it is told when that begins."""
 ENDLESS = 10**6  # states
 FSYNCS = 7  # of a state: five files, their folder, and the folder that this is put in
 
@@ -209,20 +211,32 @@ def test_what_ends_torchrun_ends_its_ranks_with_a_state_saved(command: Command, 
     run_ranks(2, tmp_path, train.main, command(run, newest(run) + 1))
 
 
-def test_a_change_that_is_allowed_is_told_and_used_from_there_on(command: Command, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("flag", "was", "value"),
+    [
+        ("optimiser.critic-rate", "0.0005", "0.01"),
+        ("stages.closing.from-kimg", "None", str((STATE_STEPS - 1) * BATCH / 1000)),  # it has begun by then
+        ("stages.closing.from-kimg", "None", str((STATE_STEPS + 1) * BATCH / 1000)),
+    ],
+    ids=["rate", "closing, at once", "closing, later"],
+)
+def test_a_change_that_is_allowed_is_told_and_used_from_there_on(
+    flag: str, was: str, value: str, command: Command, tmp_path: Path
+) -> None:
     begun, once, twice = (tmp_path / name for name in ("begun", "once", "twice"))
-    run_ranks(1, tmp_path, train.main, command(begun, 1))
+    run_ranks(1, tmp_path, train.main, command(begun, 1, *CLOSING))
     for copy in (once, twice):
         shutil.copytree(begun, copy)
-    change = "--optimiser.critic-rate", "0.01"
-    allowed = *change, "--allow-change", "optimiser.critic-rate"
+    change = *CLOSING, f"--{flag}", value
+    allowed = *change, "--allow-change", flag
+    told = f"{flag.replace('-', '_')} was {was} and is {value}"
     with started(1, tmp_path, train.main, command(once, 3, *change)) as ranks:
         assert ranks.codes() == [2]
-    assert "optimiser.critic_rate was 0.0005 and is 0.01. Take the same settings" in ranks.err
+    assert f"{told}. Take the same settings" in ranks.err
     assert ranks.err.count("\n") == 1
 
     ranks = run_ranks(1, tmp_path, train.main, command(once, 3, *allowed))
-    assert "from here on: optimiser.critic_rate was 0.0005 and is 0.01\n" in ranks.out
+    assert f"from here on: {told}\n" in ranks.out
     run_ranks(1, tmp_path, train.main, command(twice, 2, *allowed))
     ranks = run_ranks(1, tmp_path, train.main, command(twice, 3, *change))  # it is the run's own by now
     assert "from here on" not in ranks.out
