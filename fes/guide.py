@@ -97,9 +97,10 @@ def guide_for(config: Config, device: torch.device) -> Guide | None:
 
 
 def check_independent(guide_sha256: str, *judges: Path) -> None:
-    """Raises `InputError` where one of the judges is the guide: it would find what it taught."""
+    """Raises `InputError` where one of the judges is the guide, or one of several whose sums stand side by
+    side: it would find what it taught."""
     for path in judges:
-        if sha256_of(path) == guide_sha256:
+        if sha256_of(path) in guide_sha256.split():
             raise InputError(
                 f"{path} is the guide that the faces were trained with, and cannot grade them: train a judge "
                 "with another --seed"

@@ -6,6 +6,7 @@ the config, the order of the classes, kimg, the commit of the code, and what dat
 
 import json
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,25 +121,56 @@ def read_snapshot(path: Path) -> tuple[dict[str, Tensor], ModelConfig]:
     return tensors, _read_metadata(path, metadata)[1]
 
 
-def export_snapshot(weights: Path, out: Path, note: str = "") -> None:
+def export_snapshot(weights: Sequence[Path], out: Path, note: str = "") -> None:
     """Writes a snapshot, or the newest one of a run's folder, in half precision and with all that is known
     of it, to be given to others: of the places that its config names only their last parts.
 
     Args:
+        weights: several are averaged, number by number (Izmailov et al., 2018; Wortsman et al., 2022): those
+            of moments of one run, or of runs that went different ways from one beginning.
         note: a word to whoever uses it, also kept in the metadata.
 
     Raises:
-        InputError: there is no snapshot, it is damaged, a number is too large for half precision, or `out`
-            cannot be written.
+        InputError: there is no snapshot, it is damaged, a number is too large for half precision, several do
+            not fit one another, or `out` cannot be written.
     """
-    path = find_snapshot(weights)
-    load_snapshot(path)  # what is given to others can be used
-    tensors, metadata = _read(path)
-    halves = {name: _halved(path, name, tensor) for name, tensor in tensors.items()}
-    config = _without_places(json.loads(metadata["config"]))
-    note = note or metadata.get("note", "")
+    paths = [find_snapshot(each) for each in weights]
+    kept = {path: load_snapshot(path).metadata for path in paths}  # what is given to others can be used
+    _check_alike(kept)
+    newest = max(kept, key=lambda path: kept[path]["kimg"])
+    (_, metadata), tensors = _read(newest), _mean(paths)
+    halves = {name: _halved(newest, name, tensor) for name, tensor in tensors.items()}
+    changed = {
+        "config": json.dumps(_without_places(json.loads(metadata["config"]))),
+        "note": note or metadata.get("note", ""),
+        "guide": " ".join(sorted({sha256 for each in kept.values() for sha256 in each["guide"].split()})),
+    }
+    if len(paths) > 1:
+        changed["averaged"] = json.dumps(sorted(kept[path]["kimg"] for path in paths))
     make_folder(out.parent)
-    write_file(out, save(halves, metadata | {"config": json.dumps(config), "note": note}))
+    write_file(out, save(halves, metadata | changed))
+
+
+def _check_alike(kept: dict[Path, dict[str, Any]]) -> None:
+    """Raises `InputError` where the mean of snapshots would be none of anything."""
+    first, *others = kept
+    for name, part in (
+        ("networks", lambda each: (each["config"]["model"], each["faded"])),
+        ("data", lambda each: each["data"]),
+    ):
+        for other in others:
+            if part(kept[other]) != part(kept[first]):
+                raise InputError(f"{other} is of other {name} than {first}: they have no mean")
+
+
+def _mean(paths: Sequence[Path]) -> dict[str, Tensor]:
+    """Tensor by tensor, taken in float64."""
+    first, *others = (_read(path)[0] for path in paths)
+    mean = {name: tensor.double() for name, tensor in first.items()}
+    for tensors in others:
+        for name, tensor in tensors.items():
+            mean[name] += tensor
+    return {name: (total / len(paths)).to(first[name].dtype) for name, total in mean.items()}
 
 
 def _halved(path: Path, name: str, tensor: Tensor) -> Tensor:

@@ -102,8 +102,9 @@ class Synthesize:
 class Export:
     """Write a snapshot with half the bytes and nearly the same pictures, to give to others."""
 
-    weights: Path
-    """A snapshot-*.safetensors, or the folder of a run: its newest snapshot."""
+    weights: tuple[Path, ...]
+    """A snapshot-*.safetensors, or the folder of a run: its newest snapshot. Several are averaged, of moments
+    of one run, or of runs that went different ways from one beginning: their faces are more natural."""
     out: Path
     """Where to write it (.safetensors)."""
     note: str = ""
@@ -111,6 +112,8 @@ class Export:
 
     def run(self) -> None:
         check_file("--out", self.out)
+        if not self.weights:
+            raise InputError("--weights names no snapshot: name one, or several to average them")
         export_snapshot(self.weights, self.out, self.note)
         print(f"wrote {self.out} ({self.out.stat().st_size / 1e6:.1f} MB)")
 

@@ -189,7 +189,7 @@ def test_weights_of_half_precision_can_be_taken(tiny_config, tiny_model):
     from fes.snapshot import export_snapshot
 
     old = a_run(tiny_config, tiny_model)
-    export_snapshot(tiny_config.run, tiny_config.run / "half.safetensors")
+    export_snapshot([tiny_config.run], tiny_config.run / "half.safetensors")
     networks = Networks(tiny_model, seed=0)
     take_over(networks, read_other(tiny_config.run / "half.safetensors"), tiny_model)
     x = pictures(1, 48)

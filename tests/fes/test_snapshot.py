@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -112,7 +113,7 @@ def test_a_snapshot_alone_is_enough_in_another_process(saved, tmp_path):
 def test_an_export_has_half_the_bytes_and_all_that_is_known(saved, tmp_path):
     path, ema, _ = saved
     out = tmp_path / "new" / "half.safetensors"
-    export_snapshot(path.parent, out, note="drawn faces only")
+    export_snapshot([path.parent], out, note="drawn faces only")
     (tensors, metadata), (whole, before) = contents(out), contents(path)
     assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
     assert all(torch.equal(tensors[name], whole[name].half()) for name in whole)
@@ -121,8 +122,50 @@ def test_an_export_has_half_the_bytes_and_all_that_is_known(saved, tmp_path):
     assert {p.dtype for p in snapshot.generator.parameters()} == {torch.float32}
     assert torch.allclose(snapshot.encoder.to_code.weight, ema.average["encoder"].to_code.weight, rtol=1e-3)
     assert snapshot.metadata["note"] == "drawn faces only"
-    export_snapshot(out, tmp_path / "again.safetensors")
+    export_snapshot([out], tmp_path / "again.safetensors")
     assert contents(tmp_path / "again.safetensors")[1] == metadata
+
+
+def another(folder: Path, config: Config, kimg: float, seed: int, data=DATA, guide: str = "") -> Path:
+    """A snapshot with weights of its own."""
+    folder.mkdir(exist_ok=True)
+    path, ema = snapshot_path(folder, kimg), Ema(Networks(config.model, seed), 20.0)
+    save_snapshot(path, ema, config, kimg, data, guide)
+    return path
+
+
+def test_several_exported_together_are_averaged_number_by_number(saved, tmp_path):
+    path, _, config = saved
+    later = another(config.run, config, 14.0, seed=1, guide="aa")
+    elsewhere = another(tmp_path / "other", config, 13.0, seed=2, guide="bb")
+    out = tmp_path / "mean.safetensors"
+    export_snapshot([later, path, elsewhere.parent, path], out)
+    tensors, metadata = contents(out)
+    each = [contents(one)[0] for one in (later, path, elsewhere, path)]
+    for name, tensor in tensors.items():
+        mean = np.mean([one[name].numpy() for one in each], axis=0, dtype=np.float64)
+        assert np.array_equal(tensor.numpy(), mean.astype(np.float32).astype(np.float16))
+    before = contents(later)[1]
+    told = {
+        "averaged": "[12.5, 12.5, 13.0, 14.0]",
+        "guide": "aa bb",
+        "note": "",
+        "config": metadata["config"],
+    }
+    assert metadata == {**before, **told}
+    assert load_snapshot(out).kimg == 14.0
+
+
+def test_snapshots_that_have_no_mean_are_refused(saved, tmp_path):
+    path, _, config = saved
+    wider = dataclasses.replace(config, model=dataclasses.replace(config.model, latent_dim=9))
+    for name, other in (
+        ("networks", another(tmp_path / "wider", wider, 1.0, seed=0)),
+        ("data", another(tmp_path / "data", config, 1.0, seed=0, data=DATA | {"fingerprint": "cd"})),
+    ):
+        with pytest.raises(InputError, match=re.escape(f"{other} is of other {name} than {path}: they have")):
+            export_snapshot([path, other], tmp_path / "mean.safetensors")
+    assert not (tmp_path / "mean.safetensors").exists()
 
 
 def test_an_export_does_not_tell_where_things_lay(saved, tmp_path):
@@ -131,7 +174,7 @@ def test_an_export_does_not_tell_where_things_lay(saved, tmp_path):
     config = json.loads(metadata["config"])
     config |= {"data": "/home/me/a:0.5,https://host/b:0.5", "run": "/home/me/run"}
     path.write_bytes(save(tensors, metadata | {"config": json.dumps(config)}))
-    export_snapshot(path, tmp_path / "half.safetensors")
+    export_snapshot([path], tmp_path / "half.safetensors")
     told = json.loads(contents(tmp_path / "half.safetensors")[1]["config"])
     assert told == config | {"data": "a:0.5,b:0.5", "run": "run"}
 
@@ -144,7 +187,7 @@ def test_what_half_precision_cannot_hold_is_refused(saved, tmp_path):
     with pytest.raises(
         InputError, match=r"cannot be halved: encoder\.to_code\.bias holds numbers beyond 65,504"
     ):
-        export_snapshot(path, tmp_path / "half.safetensors")
+        export_snapshot([path], tmp_path / "half.safetensors")
     assert not (tmp_path / "half.safetensors").exists()
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from fes import shipped
 from fes.cli import main
@@ -108,6 +109,15 @@ def test_what_comes_with_fes_is_used_where_nothing_is_named(
     assert pixels(out).shape == (18 + 144, 6 * (144 + 4) - 4)
 
 
+def test_several_snapshots_are_exported_as_their_mean(snapshot_file, tmp_path):
+    one, mean = tmp_path / "one.safetensors", tmp_path / "mean.safetensors"
+    main(["export", "--weights", str(snapshot_file), "--out", str(one)])
+    main(["export", "--weights", str(snapshot_file), str(snapshot_file), "--out", str(mean)])
+    found, expected = load_file(mean), load_file(one)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -171,5 +181,8 @@ def test_a_place_that_cannot_be_written_is_told_in_one_sentence(snapshot_file, f
         (face_png, f"--out {face_png} is the picture itself: name another file"),
     ):
         assert told in sentence(capsys, *synthesize(snapshot_file, face_png, out))
+    assert "--weights names no snapshot" in sentence(
+        capsys, "export", "--out", face_png.parent / "a", "--weights"
+    )
     export = ["export", "--weights", snapshot_file, "--out", tmp_path / "file" / "a.safetensors"]
     assert "cannot write to the folder" in sentence(capsys, *export)

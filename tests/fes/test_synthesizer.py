@@ -186,7 +186,7 @@ def seen_by_strength(
 def test_half_precision_moves_no_grey_by_more_than_two(trained, tiny_model, held_out, tmp_path):
     whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
     save_snapshot(whole, Ema(trained, 20.0), Config(data="", run=tmp_path, model=tiny_model), 1.0, {})
-    export_snapshot(whole, half)
+    export_snapshot([whole], half)
     drawn = [
         all_expressions(each.encoder, each.generator, held_out[0]).int()
         for each in map(load_snapshot, (whole, half))

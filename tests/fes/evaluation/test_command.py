@@ -76,12 +76,13 @@ def test_one_snapshot_of_another_split_into_another_folder(asked, snapshot_file,
     assert {"expression_accuracy", "judge_accuracy", "truth_l1", "copy_l1"} <= found.keys()
 
 
+@pytest.mark.parametrize("guides", ["{}", "0123abcd {}"], ids=["one guide", "several, averaged"])
 def test_the_guide_that_faces_were_trained_with_may_not_grade_them(
-    tiny_config, drawn_folder, judge_file, tmp_path, capsys
+    guides, tiny_config, drawn_folder, judge_file, tmp_path, capsys
 ):
     path, other = tmp_path / "snapshot-000001.000.safetensors", tmp_path / "other.safetensors"
     ema = Ema(Networks(tiny_config.model, seed=0), 20.0)
-    save_snapshot(path, ema, tiny_config, 1.0, {}, guide=sha256_of(judge_file))
+    save_snapshot(path, ema, tiny_config, 1.0, {}, guide=guides.format(sha256_of(judge_file)))
     save_judge(other, new_judge("plain", 48, 1, seed=5).eval())
     asked = ["evaluate", "--weights", path, "--data", drawn_folder, "--faces", 2, "--judge"]
     assert "is the guide that the faces were trained with" in sentence(capsys, *asked, judge_file)
