@@ -135,32 +135,33 @@ def export_snapshot(weights: Sequence[Path], out: Path, note: str = "") -> None:
             not fit one another, or `out` cannot be written.
     """
     paths = [find_snapshot(each) for each in weights]
-    kept = {path: load_snapshot(path).metadata for path in paths}  # what is given to others can be used
+    kept = {path: load_snapshot(path) for path in paths}  # what is given to others can be used
     _check_alike(kept)
-    newest = max(kept, key=lambda path: kept[path]["kimg"])
+    newest = max(kept, key=lambda path: kept[path].kimg)
     (_, metadata), tensors = _read(newest), _mean(paths)
     halves = {name: _halved(newest, name, tensor) for name, tensor in tensors.items()}
     changed = {
         "config": json.dumps(_without_places(json.loads(metadata["config"]))),
         "note": note or metadata.get("note", ""),
-        "guide": " ".join(sorted({sha256 for each in kept.values() for sha256 in each["guide"].split()})),
+        "guide": " ".join(sorted({one for each in kept.values() for one in each.metadata["guide"].split()})),
     }
     if len(paths) > 1:
-        changed["averaged"] = json.dumps(sorted(kept[path]["kimg"] for path in paths))
+        changed["averaged"] = json.dumps(sorted(kept[path].kimg for path in paths))
     make_folder(out.parent)
     write_file(out, save(halves, metadata | changed))
 
 
-def _check_alike(kept: dict[Path, dict[str, Any]]) -> None:
+def _check_alike(kept: dict[Path, Snapshot]) -> None:
     """Raises `InputError` where the mean of snapshots would be none of anything."""
-    first, *others = kept
-    for name, part in (
-        ("networks", lambda each: (each["config"]["model"], each["faded"])),
-        ("data", lambda each: each["data"]),
-    ):
-        for other in others:
-            if part(kept[other]) != part(kept[first]):
-                raise InputError(f"{other} is of other {name} than {first}: they have no mean")
+    (first, one), *others = kept.items()
+    for path, other in others:
+        pairs = {
+            "networks": [(each.model, each.metadata["faded"]) for each in (one, other)],
+            "data": [each.metadata["data"] for each in (one, other)],
+        }
+        for name, (own, found) in pairs.items():
+            if own != found:
+                raise InputError(f"{path} is of other {name} than {first}: they have no mean")
 
 
 def _mean(paths: Sequence[Path]) -> dict[str, Tensor]:

@@ -37,6 +37,7 @@ from fes.networks import Networks, open_edges
 from fes.preview import Task, check_readers, show, with_estimate
 from fes.recorder import Recorder
 from fes.runtime.processes import Runtime
+from fes.runtime.stopping import leaving
 from fes.state import Found, Parts, Restored, edge_in, find_state, has_finished, restore
 from fes.stream import share_of
 from fes.supply import held_out_for, noise_for, stream_for
@@ -249,4 +250,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with leaving():
+        main()

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -60,3 +62,42 @@ def test_a_signal_of_another_rank_is_that_of_all():
     stopping = Stopping(2, lambda values: [float(signal.SIGUSR1), 1.0])
     assert stopping.before(0)
     assert stopping.exit_code == 138
+
+
+LEAVING = """
+import atexit, sys
+from fes.runtime.stopping import leaving
+
+class Part:
+    def __del__(self):
+        print("taken apart")
+
+part = Part()
+atexit.register(print, "at exit")
+with leaving():
+    print("inside")
+    raise SystemExit(eval(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("processes", "code", "told", "returned"),
+    [
+        (2, "3", ["inside", "at exit"], 3),
+        (2, "0", ["inside", "at exit"], 0),
+        (1, "3", ["inside", "at exit", "taken apart"], 3),
+        (2, "'a sentence'", ["inside", "at exit", "taken apart"], 1),
+    ],
+)
+def test_one_of_several_processes_leaves_with_its_code_and_what_it_printed_and_is_not_taken_apart(
+    processes, code, told, returned
+):
+    done = subprocess.run(
+        [sys.executable, "-c", LEAVING, code],
+        env=os.environ | {"WORLD_SIZE": str(processes)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert (done.stdout.splitlines(), done.returncode) == (told, returned)
