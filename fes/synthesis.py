@@ -104,7 +104,7 @@ class Export:
 
     weights: tuple[Path, ...]
     """A snapshot-*.safetensors, or the folder of a run: its newest snapshot. Several are averaged, of moments
-    of one run, or of runs that went different ways from one beginning: their faces are more natural."""
+    of one run, or of runs that went different ways from one beginning: faces can get more natural."""
     out: Path
     """Where to write it (.safetensors)."""
     note: str = ""

@@ -67,9 +67,9 @@ class Stopping:
 def leaving() -> Iterator[None]:
     """Ends one of several processes with the code of what is inside, without taking the interpreter apart.
 
-    Threads of the group of processes can outlive the group for a moment. One that still lets go of a tensor
-    while the interpreter is taken apart aborts the process ("terminate called without an active exception"),
-    and a finished run counts as failed, and is started again.
+    Now and then a process that had finished was aborted while its interpreter was taken apart ("terminate
+    called without an active exception", in a thread without a line of Python: probably one of the group of
+    processes). The run then counts as failed, and the launcher starts the rank again.
     """
     try:
         yield
