@@ -64,7 +64,8 @@ def train(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..., 
     start = restored.step
     held_out = runtime.together(lambda: held_out_for(config, mixture, runtime, networks, cast.dials))
     runtime.begins_run()
-    batches = runtime.placed(stream.batches(start, config.stream.workers, config.stream.patience))
+    readers = runtime.readers(config.stream.workers)
+    batches = runtime.placed(stream.batches(start, readers, config.stream.patience))
     noise, clock = noise_for(config, runtime), Clock.of(config)
     with Recorder(config, runtime, parts, ema, mixture, stream, start, evaluation) as recorder:
         _greet(recorder, config, found, restored, runtime.describe(config.batch, cast.dials.move))

@@ -100,7 +100,7 @@ def check(config: Config) -> Config:
     """
     for name, least in {**_LEAST, "model.max_features": config.model.min_features}.items():
         value = attrgetter(name)(config)
-        if value < least:
+        if value is not None and value < least:
             raise InputError(f"{_flag(name)} is {value}: it must be at least {least}")
     check_seed(config.seed)
     numbers = [f"{each}.{key}" for each in _SECTIONS_OF_NUMBERS for key in vars(attrgetter(each)(config))]

@@ -118,7 +118,8 @@ def _measured(config: Config, mixture: Mixture, runtime: Runtime, seconds: float
     first = next(runtime.placed(iter([stream[0]])))
     operations = _operations(cast, first, config, runtime)
     step = rate_of(itertools.repeat(first))
-    batches = runtime.placed(stream.batches(0, config.stream.workers, config.stream.patience))
+    readers = runtime.readers(config.stream.workers)
+    batches = runtime.placed(stream.batches(0, readers, config.stream.patience))
     found = {
         "images_per_second": rate_of(batches),
         "step_images_per_second": step,

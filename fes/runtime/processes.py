@@ -32,6 +32,10 @@ PATIENCE = timedelta(hours=24)
 """How long ranks wait for one another: while one decodes or fetches a large data set, the others have no more
 to do. A rank that has died needs no such limit: `Runtime.watched`."""
 
+READERS = 2, 6
+"""The fewest and the most processes that read ahead for a GPU: two hold back an H100 whose steps are replayed, which takes as many
+pictures as three or four of them decode (at 48 to 256 px)."""
+
 FIRST_EXCHANGE = 300.0
 """Seconds for the first exchange between ranks that have met: a network that lets none through shows here."""
 _SILENT_NETWORK = (
@@ -131,6 +135,11 @@ class Runtime:
         alone = self.ranks == 1 and self.device.type == "cuda"
         plain = self.launch.precision != "fp16" and self.launch.zero_stage is None
         return self.hardware.replay and alone and plain
+
+    def readers(self, asked: int | None) -> int:
+        """The processes that read ahead for this rank: as asked, or what suits its device and the cores."""
+        suits = readers_for(self.device, cores() // self.launch.ranks_here)
+        return suits if asked is None else asked
 
     def placed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The batches, on this rank's device."""
@@ -245,6 +254,12 @@ class Runtime:
     def close(self) -> None:
         """Leaves the group of processes."""
         self._accelerator.end_training()
+
+
+def readers_for(device: torch.device, cores_of_rank: int) -> int:
+    """The processes that read ahead for a rank with so many cores: one is left to the rank itself."""
+    few, most = READERS
+    return few if device.type == "cpu" else min(max(cores_of_rank - 1, few), most)
 
 
 def in_one_sentence(faults: Sequence[str | None]) -> str:

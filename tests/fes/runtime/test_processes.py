@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from fes.runtime.processes import in_one_sentence
+from fes.runtime.processes import in_one_sentence, readers_for
 
 REPOSITORY = Path(__file__).parents[3]
 START = """
@@ -50,6 +51,20 @@ def test_ranks_wait_for_one_that_decodes_for_hours() -> None:
     ranks = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1"}
     done = start(program, ACCELERATE_USE_CPU="true", **address, **ranks)
     assert "1 day" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("device", "cores", "readers"),
+    [("cpu", 1, 2), ("cpu", 64, 2), ("cuda", 1, 2), ("cuda", 4, 3), ("cuda", 7, 6), ("cuda", 64, 6)],
+)
+def test_a_gpu_has_as_many_readers_as_its_cores_spare(device: str, cores: int, readers: int) -> None:
+    assert readers_for(torch.device(device), cores) == readers
+
+
+def test_readers_are_as_asked_and_else_as_suits() -> None:
+    program = START + "print(runtime.readers(0), runtime.readers(5), runtime.readers(None))"
+    done = start(program, ACCELERATE_USE_CPU="true")
+    assert done.stdout.split()[-3:] == ["0", "5", "2"]
 
 
 def test_without_a_launcher_there_is_one_rank() -> None:
