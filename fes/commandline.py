@@ -15,6 +15,7 @@ from typing import TextIO
 import tyro
 
 from fes.errors import InputError, nearest
+from shards.schema import Square
 
 Commands = type | Mapping[str, "Commands"]
 """A dataclass whose fields are the flags, or commands by name."""
@@ -91,11 +92,12 @@ class _Unread:
         return written
 
 
-def square_of(flag: str, text: str) -> tuple[int, int, int]:
+def square_of(flag: str, text: str, word: str = "") -> Square:
     """LEFT,TOP,SIDE -> part of a picture, in its pixels: left edge, upper edge, and how long its sides are.
 
     Raises:
-        InputError: the text that was given with the flag is no square.
+        InputError: the text that was given with the flag is no square, nor is it the `word` that the flag
+            takes as well.
     """
     try:
         left, top, side = (int(number) for number in text.split(","))
@@ -104,6 +106,7 @@ def square_of(flag: str, text: str) -> tuple[int, int, int]:
     except ValueError:
         raise InputError(
             f"{flag} {text} is no square: give it as LEFT,TOP,SIDE, such as 150,150,212"
+            + (f", or as {word}" if word else "")
         ) from None
     return left, top, side
 

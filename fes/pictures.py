@@ -3,7 +3,8 @@
 Pictures travel as uint8 [batch, channels, height, width] and become float in [-1, 1] on the device.
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from fes.errors import InputError
 from shards.pictures import decode_picture, normalised
-from shards.schema import Crop
+from shards.schema import Crop, Square
 
 _CAPTION = 18
 _GAP = 4
@@ -30,10 +31,6 @@ def to_uint8(x: Tensor) -> Tensor:
     return x.mul(127.5).add_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
-Square = tuple[int, int, int]
-"""Part of a picture, in its pixels: its left edge, its upper edge, and how long its sides are."""
-
-
 def read_picture(path: Path, resolution: int, channels: int, square: Square | None = None) -> np.ndarray:
     """A picture file, of any size, grey or colour -> uint8 [channels, resolution, resolution].
 
@@ -42,10 +39,26 @@ def read_picture(path: Path, resolution: int, channels: int, square: Square | No
     Raises:
         InputError: no such file, not a picture, or `square` does not lie in it.
     """
-    try:
+    with _told_by_its_name(path):
         kept, pixels = normalised(path.read_bytes())
         crop = _crop_of(path, pixels, square) if square else None
         return decode_picture(kept, resolution, channels, crop)
+
+
+def read_pixels(path: Path) -> np.ndarray:
+    """A picture file, upright -> uint8 [height, width, channels] with 1 (grey) or 3 (RGB) channels.
+
+    Raises:
+        InputError: no such file, or not a picture.
+    """
+    with _told_by_its_name(path):
+        return normalised(path.read_bytes())[1]
+
+
+@contextlib.contextmanager
+def _told_by_its_name(path: Path) -> Iterator[None]:
+    try:
+        yield
     except InputError:
         raise
     except FileNotFoundError:

@@ -14,6 +14,7 @@ from fes.commandline import square_of
 from fes.errors import InputError, nearest
 from fes.expressions import EXPRESSIONS, expression_label
 from fes.files import check_file
+from fes.framing import framed
 from fes.judge import load_judge
 from fes.pictures import as_image, write_picture
 from fes.shipped import shipped_judge, shipped_synthesizer
@@ -26,7 +27,7 @@ class Synthesize:
     """Draw a face with other expressions: the sheet of all seven, one, or one by degrees."""
 
     image: tyro.conf.Positional[Path]
-    """A picture of one frontal face, cut out; any size, grey or colour."""
+    """A photograph with a frontal face; any size, grey or colour."""
     weights: Path | None = None
     """A snapshot-*.safetensors, or the folder of a run: its newest snapshot. None: the weights that come with
     fes."""
@@ -43,24 +44,26 @@ class Synthesize:
     judge: Path | None = None
     """A judge made by 'fes judge train'. None: the judge that comes with fes."""
     crop: str | None = None
-    """The square of the picture that holds the face, as LEFT,TOP,SIDE in pixels. None: the central square."""
+    """The square of the picture that holds the face, from the hair to the chin, as LEFT,TOP,SIDE in pixels.
+    None: the largest face that is found, or the central square where there is none or it fills all."""
 
     def run(self) -> None:
         self._check()
         square = None if self.crop is None else square_of("--crop", self.crop)
         label, source = _label("--to", self.to), _label("--source", self.source)
         synthesizer = Synthesizer.load(self.weights or shipped_synthesizer())
-        picture = torch.from_numpy(synthesizer.read(self.image, square))
+        frame = framed(self.image, square)
+        picture = torch.from_numpy(synthesizer.read(self.image, frame.square))
         own = self._own(source, picture) if self.strip or self.strength < 1 else None
         start = time.perf_counter()
         drawn = self._drawn(synthesizer, picture, label, own)
         seconds = time.perf_counter() - start
         write_picture(drawn, self.out)
         channels, side, _ = picture.shape
-        part = "the central square" if square is None else f"the square {self.crop}"
         print(
-            f"wrote {self.out} ({seconds:.2f} s, weights of {synthesizer.snapshot.kimg:g} kimg): {part} of "
-            f"{self.image} as {side} px, {'grey' if channels == 1 else 'in colour'}"
+            f"wrote {self.out} ({seconds:.2f} s, weights of {synthesizer.snapshot.kimg:g} kimg): "
+            f"{frame.told} of {self.image} as {side} px, {'grey' if channels == 1 else 'in colour'}"
+            f"{frame.advice}"
         )
 
     def _check(self) -> None:

@@ -13,8 +13,9 @@ from torch.nn import functional
 from fes.errors import InputError
 from fes.expressions import EXPRESSIONS
 from fes.networks import Generator
-from fes.pictures import Square, read_picture, sheet, to_float, to_uint8
+from fes.pictures import read_picture, sheet, to_float, to_uint8
 from fes.snapshot import Snapshot, load_snapshot
+from shards.schema import Square
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """What a strip shows of one expression."""

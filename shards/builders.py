@@ -12,15 +12,19 @@ from fes.errors import InputError
 from shards.build.labelling import JudgeLabeller
 from shards.build.writer import BuildOptions, build, prepare, refuse_other_tars
 from shards.meter import Meter
-from shards.schema import REPORT_NAME, Progress, Source
+from shards.schema import REPORT_NAME, Progress, Source, Square
 from shards.show import print_summary
 from shards.sources.celeba import read_celeba
+from shards.sources.cutting import FaceSource
 from shards.sources.drawn import DrawnOptions, draw
 from shards.sources.fer2013 import read_fer2013
 from shards.sources.fer2013_folder import is_fer2013_folder, read_fer2013_folder
 from shards.sources.ferplus import FerPlusOptions
 from shards.sources.folder import read_folder
 from shards.sources.tfd import read_tfd
+
+FOUND = "found"
+"""What people write to have faces found."""
 
 
 @contextmanager
@@ -200,7 +204,8 @@ class BuildFolder(FromFile):
     identity: str | None = None
     r"""A regular expression for the files' names whose first group tells the person, such as '(\d+)'."""
     crop: str | None = None
-    """The square of a picture that holds the face, as LEFT,TOP,SIDE in pixels. None: the central square."""
+    """The square of a picture that holds the face, as LEFT,TOP,SIDE in pixels; or `found`: of each picture
+    the largest face that is found in it, and none of those without one. None: the central square."""
     contempt: str = "refuse"
     """What to do with a folder of contempt: refuse, drop, unlabelled, or the expression to count it as."""
     alias: dict[str, str] = field(default_factory=dict)
@@ -219,12 +224,12 @@ class BuildFolder(FromFile):
         super().check()
         self._square()
 
-    def _square(self) -> tuple[int, int, int] | None:
-        return None if self.crop is None else square_of("--crop", self.crop)
+    def _square(self) -> Square | None:
+        return None if self.crop in (None, FOUND) else square_of("--crop", self.crop, FOUND)
 
     def _read(self) -> Source:
         with Meter("listing", "files") as meter:
-            return read_folder(
+            source = read_folder(
                 self.source,
                 identity=self.identity,
                 contempt=self.contempt,
@@ -235,6 +240,7 @@ class BuildFolder(FromFile):
                 square=self._square(),
                 progress=meter,
             )
+        return FaceSource(**vars(source)) if self.crop == FOUND else source
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -95,6 +95,10 @@ def sample_key(split: str, position: int) -> str:
     return f"{SPLITS.index(split)}{position:08d}"
 
 
+Square = tuple[int, int, int]
+"""Part of a picture, in its pixels: its left edge, its upper edge, and how long its sides are."""
+
+
 @dataclass(frozen=True)
 class Crop:
     """The square that is read of a picture of `width` x `height`: `side` long, from (`left`, `top`) on.

@@ -16,7 +16,7 @@ BENCHES = sorted(ROOT.glob("bench/*.py"))
 LAYERS = (
     {"errors", "expressions", "machine", "batch", "draws", "patience", "adaptive", "edges", "drawing"},
     {"hardware", "config", "tree", "files", "pictures", "commandline", "order", "mix", "augment", "shipped"},
-    {"validity", "levels"},
+    {"validity", "levels", "framing"},
     {"clock", "blocks", "losses", "dials", "reading", "ahead", "mixture"},
     {"residual", "balance", "decoded", "stages", "guided"},
     {"networks"},
@@ -36,7 +36,7 @@ LAYERS = (
 ROOMS = (
     {"schema", "documents", "meter", "workers"},
     {"pictures", "catalogue", "tar_members"},
-    {"drawing", "remote", "shelf"},
+    {"drawing", "finding", "remote", "shelf"},
     {"index"},
     {"sources", "build", "show"},
     {"foreign"},
@@ -83,6 +83,7 @@ PLACES = {
     "onnxruntime": {"fes/evaluation/embedder.py"},
     "torch_fidelity": {"fes/evaluation/inception.py"},
     "simplejpeg": {"shards/pictures.py"},
+    "cv2": {"shards/finding.py"},
     "h5py": {"shards/sources/matlab.py"},
     "pyarrow": {"shards/sources/parquet.py"},
     "fsspec": {"shards/remote/opener.py"},

@@ -10,7 +10,17 @@ from fes.errors import InputError
 from fes.expressions import EXPRESSIONS
 from shards.documents import printable
 from shards.pictures import PICTURE_SUFFIXES, size_of
-from shards.schema import NOBODY, Crop, Finding, Picture, Progress, Sample, Unreadable, no_progress
+from shards.schema import (
+    NOBODY,
+    Crop,
+    Finding,
+    Picture,
+    Progress,
+    Sample,
+    Square,
+    Unreadable,
+    no_progress,
+)
 from shards.sources.files_in import FilesIn, files_in, suffix_of_name
 from shards.sources.layout import REFUSE, Placed, arrange, class_names
 from shards.sources.splits import Shares
@@ -57,7 +67,7 @@ def read_folder(
     valid_share: float = 0.0,
     test_share: float = 0.0,
     seed: int = 0,
-    square: tuple[int, int, int] | None = None,
+    square: Square | None = None,
     progress: Progress = no_progress,
 ) -> FolderSource:
     r"""The pictures of a folder, or of a zip, that is laid out class/file or split/class/file.
@@ -138,7 +148,7 @@ def _check_used(path: Path, used: list[Placed]) -> None:
 
 
 def _cropped(
-    files: FilesIn, used: list[Placed], square: tuple[int, int, int], progress: Progress
+    files: FilesIn, used: list[Placed], square: Square, progress: Progress
 ) -> tuple[Crop | None, set[str]]:
     """The square in a picture of the size that most have, and the names of those that do not hold it.
 

@@ -89,3 +89,8 @@ def test_a_square_is_told_by_its_left_and_upper_edge_and_its_side():
 def test_what_is_no_square_is_told_in_a_sentence(text):
     with pytest.raises(InputError, match=rf"^--crop {text} is no square: give it as LEFT,TOP,SIDE, such as"):
         square_of("--crop", text)
+
+
+def test_a_word_that_a_flag_takes_instead_of_a_square_is_told():
+    with pytest.raises(InputError, match=r"such as 150,150,212, or as found$"):
+        square_of("--crop", "fund", "found")

@@ -1,5 +1,6 @@
 """`fes synthesize` and `fes export`, by command line."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from fes.judge import Judge, load_judge, new_judge, save_judge
 from fes.snapshot import load_snapshot
 from fes.synthesizer import Synthesizer
 from tests.fes.sentences import sentence
+from tests.photographs import people, photograph
 
 
 def synthesize(snapshot: Path, image: Path, out: Path, *more: object) -> list[str]:
@@ -31,6 +33,17 @@ def judge_file(drawn_judge: Judge, tmp_path_factory: pytest.TempPathFactory) -> 
     path = tmp_path_factory.mktemp("judge") / "judge.safetensors"
     save_judge(path, drawn_judge)
     return path
+
+
+def test_the_face_in_a_photograph_is_drawn_as_if_its_square_was_told(snapshot_file, tmp_path, capsys):
+    me = tmp_path / "me.jpg"
+    Image.fromarray(photograph((500, 400), (people()[0], (210, 130), 150), mode="RGB")).save(me)
+    main(synthesize(snapshot_file, me, tmp_path / "found.png"))
+    told = capsys.readouterr().out
+    square = re.search(r"the face at (\d+,\d+,\d+) of \S+me\.jpg as 48 px", told)[1]
+    main(synthesize(snapshot_file, me, tmp_path / "told.png", "--crop", square))
+    assert f"the square {square} of" in capsys.readouterr().out
+    assert np.array_equal(pixels(tmp_path / "found.png"), pixels(tmp_path / "told.png"))
 
 
 def test_a_sheet_of_all_expressions(snapshot_file, face_png, tmp_path, capsys):

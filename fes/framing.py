@@ -1,0 +1,52 @@
+"""Which square of a photograph is drawn: the face that is in it, unless somebody says where it is."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from fes.pictures import read_pixels
+from shards.finding import find_faces, is_cut_out
+from shards.schema import Square
+
+_TOLD = 3
+"""Most other faces that are told."""
+_MIDDLE = "the central square"
+
+
+class Frame(NamedTuple):
+    """A part of a picture, and what to say of it."""
+
+    square: Square | None
+    """None: the central square."""
+    told: str
+    """Which part of the picture it is, as in "the central square" of it."""
+    advice: str = ""
+    """What follows that, where there could be a better one."""
+
+
+def framed(path: Path, asked: Square | None) -> Frame:
+    """The part of a picture to draw: as asked, or the largest face that does not fill it, or its middle.
+
+    Raises:
+        InputError: no such file, or not a picture.
+    """
+    if asked:
+        return Frame(asked, f"the square {_flag(asked)}")
+    pixels = read_pixels(path)
+    faces = find_faces(pixels)
+    if is_cut_out(pixels, faces):
+        return Frame(None, _MIDDLE)
+    if not faces:
+        return Frame(None, _MIDDLE, "; no face was found: --crop LEFT,TOP,SIDE tells where one is")
+    largest, *others = faces
+    return Frame(largest, f"the face at {_flag(largest)}", _told_of(others))
+
+
+def _told_of(others: list[Square]) -> str:
+    if not others:
+        return ""
+    flags = " or ".join(f"--crop {_flag(each)}" for each in others[:_TOLD])
+    return f"; it is the largest of {len(others) + 1} faces: {flags} draws another"
+
+
+def _flag(square: Square) -> str:
+    return ",".join(map(str, square))
