@@ -45,7 +45,8 @@ def find_faces(pixels: np.ndarray) -> list[Square]:
     height, width = pixels.shape[:2]
     grey, shrunk = as_image(pixels).convert("L"), min(1.0, _LOOKED_AT / max(height, width))
     if shrunk < 1:
-        grey = grey.resize((round(width * shrunk), round(height * shrunk)), Image.Resampling.BOX)
+        size = (max(1, round(edge * shrunk)) for edge in (width, height))
+        grey = grey.resize(tuple(size), Image.Resampling.BOX)
     boxes = _cascade().detectMultiScale(np.asarray(grey), _STEP, _VOTES, minSize=(_LEAST, _LEAST))
     squares = [_square(*(int(edge) / shrunk for edge in box[:3]), width, height) for box in boxes]
     return sorted(squares, key=lambda square: (-square[2], square))

@@ -53,3 +53,4 @@ def test_where_no_face_is_none_is_found() -> None:
     noise = np.random.default_rng(0).integers(256, size=(400, 500, 3)).astype(np.uint8)
     assert find_faces(noise) == []
     assert find_faces(np.full((1, 1, 1), 100, np.uint8)) == []
+    assert find_faces(np.full((1, 9000, 1), 100, np.uint8)) == []
