@@ -75,7 +75,7 @@ def read_ahead(
         with Watchdog(patience, stalled) as watchdog:
             for step in itertools.count(start):
                 watchdog.waits_for(step)
-                result = _next(results)
+                result = _next(results, job.workers)
                 watchdog.has_it()
                 if isinstance(result, InputError):
                     raise result
@@ -167,7 +167,7 @@ def _in_processes(job: _Job) -> Iterator[object]:
     return results
 
 
-def _next(results: Iterator[object]) -> object:
+def _next(results: Iterator[object], workers: int) -> object:
     try:
         return next(results)
     except RuntimeError as error:
@@ -175,7 +175,8 @@ def _next(results: Iterator[object]) -> object:
             raise
         raise InputError(
             "a process that reads ahead was killed, most likely for lack of memory or of room in /dev/shm: "
-            "the same command goes on from the last state, and needs less with fewer --stream.workers"
+            "the same command goes on from the last state, and needs less with "
+            f"--stream.workers {workers // 2}"
         ) from error
 
 

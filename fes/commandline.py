@@ -92,21 +92,26 @@ class _Unread:
         return written
 
 
-def square_of(flag: str, text: str, word: str = "") -> Square:
-    """LEFT,TOP,SIDE -> part of a picture, in its pixels: left edge, upper edge, and how long its sides are.
+FOUND, MIDDLE = "found", "middle"
+"""Words for a part of a picture: the face that is found in it, and its central square."""
+
+
+def part_of_picture(flag: str, text: str) -> Square | str:
+    """FOUND, MIDDLE, or LEFT,TOP,SIDE -> that word, or a square of a picture, in its pixels.
 
     Raises:
-        InputError: the text that was given with the flag is no square, nor is it the `word` that the flag
-            takes as well.
+        InputError: the text that was given with the flag is none of them.
     """
+    if text in (FOUND, MIDDLE):
+        return text
     try:
         left, top, side = (int(number) for number in text.split(","))
         if min(left, top) < 0 or side < 1:
             raise ValueError
     except ValueError:
         raise InputError(
-            f"{flag} {text} is no square: give it as LEFT,TOP,SIDE, such as 150,150,212"
-            + (f", or as {word}" if word else "")
+            f"{flag} {text} is no square: give it as LEFT,TOP,SIDE, such as 150,150,212, or write '{FOUND}' "
+            f"for the largest face that is found, or '{MIDDLE}' for the central square"
         ) from None
     return left, top, side
 

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from fes.commandline import FOUND, MIDDLE
 from fes.pictures import read_pixels
 from shards.finding import find_faces, is_cut_out
 from shards.schema import Square
 
 _TOLD = 3
 """Most other faces that are told."""
-_MIDDLE = "the central square"
 
 
 class Frame(NamedTuple):
@@ -23,20 +23,26 @@ class Frame(NamedTuple):
     """What follows that, where there could be a better one."""
 
 
-def framed(path: Path, asked: Square | None) -> Frame:
-    """The part of a picture to draw: as asked, or the largest face that does not fill it, or its middle.
+def framed(path: Path, asked: Square | str) -> Frame:
+    """The part of a picture to draw.
+
+    Args:
+        asked: a square; or the word `MIDDLE`; or `FOUND`, the largest face, unless the picture is one itself.
 
     Raises:
         InputError: no such file, or not a picture.
     """
-    if asked:
+    middle = Frame(None, "the central square")
+    if asked == MIDDLE:
+        return middle
+    if asked != FOUND:
         return Frame(asked, f"the square {_flag(asked)}")
     pixels = read_pixels(path)
     faces = find_faces(pixels)
     if is_cut_out(pixels, faces):
-        return Frame(None, _MIDDLE)
+        return middle
     if not faces:
-        return Frame(None, _MIDDLE, "; no face was found: --crop LEFT,TOP,SIDE tells where one is")
+        return middle._replace(advice="; no face was found: --crop LEFT,TOP,SIDE tells where one is")
     largest, *others = faces
     return Frame(largest, f"the face at {_flag(largest)}", _told_of(others))
 
@@ -45,7 +51,7 @@ def _told_of(others: list[Square]) -> str:
     if not others:
         return ""
     flags = " or ".join(f"--crop {_flag(each)}" for each in others[:_TOLD])
-    return f"; it is the largest of {len(others) + 1} faces: {flags} draws another"
+    return f"; it is the largest of {len(others) + 1} that were found: {flags} draws another"
 
 
 def _flag(square: Square) -> str:

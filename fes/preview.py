@@ -38,7 +38,8 @@ def show(tasks: Sequence[Task], runtime: Runtime) -> int:
         plan = describe(config, mixture, runtime.ranks)
         taken = runtime.from_main(partial(_taken, config, before))
         if runtime.is_main:
-            computes = runtime.describe(config.batch, Dials(config.loss, config.augment).move)
+            moves = Dials(config.loss, config.augment).move
+            computes = runtime.describe(config.batch, config.stream.workers, moves)
             print(f"{plan}\n{taken}{computes}\n{_memory(config, runtime)}")
         before = config
     return 0

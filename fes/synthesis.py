@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from fes.commandline import square_of
+from fes.commandline import FOUND, part_of_picture
 from fes.errors import InputError, nearest
 from fes.expressions import EXPRESSIONS, expression_label
 from fes.files import check_file
@@ -43,16 +43,16 @@ class Synthesize:
     """The expression that the picture shows, from which strength counts. None: as the judge reads it."""
     judge: Path | None = None
     """A judge made by 'fes judge train'. None: the judge that comes with fes."""
-    crop: str | None = None
-    """The square of the picture that holds the face, from the hair to the chin, as LEFT,TOP,SIDE in pixels.
-    None: the largest face that is found, or the central square where there is none or it fills all."""
+    crop: str = FOUND
+    """What to draw of the picture: the largest face that is found, or all where it is a face itself (found);
+    the square LEFT,TOP,SIDE, in pixels, from the hair to the chin; or the central square (middle)."""
 
     def run(self) -> None:
         self._check()
-        square = None if self.crop is None else square_of("--crop", self.crop)
+        part = part_of_picture("--crop", self.crop)
         label, source = _label("--to", self.to), _label("--source", self.source)
         synthesizer = Synthesizer.load(self.weights or shipped_synthesizer())
-        frame = framed(self.image, square)
+        frame = framed(self.image, part)
         picture = torch.from_numpy(synthesizer.read(self.image, frame.square))
         own = self._own(source, picture) if self.strip or self.strength < 1 else None
         start = time.perf_counter()

@@ -68,7 +68,8 @@ def train(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..., 
     batches = runtime.placed(stream.batches(start, readers, config.stream.patience))
     noise, clock = noise_for(config, runtime), Clock.of(config)
     with Recorder(config, runtime, parts, ema, mixture, stream, start, evaluation) as recorder:
-        _greet(recorder, config, found, restored, runtime.describe(config.batch, cast.dials.move))
+        computes_on = runtime.describe(config.batch, config.stream.workers, cast.dials.move)
+        _greet(recorder, config, found, restored, computes_on)
         if taken:
             recorder.say(_write_table(config, taken) if runtime.is_main else "")
         if guide and not guide.noise:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
-from fes.commandline import square_of
+from fes.commandline import FOUND, MIDDLE, part_of_picture
 from fes.errors import InputError
 from shards.build.labelling import JudgeLabeller
 from shards.build.writer import BuildOptions, build, prepare, refuse_other_tars
 from shards.meter import Meter
-from shards.schema import REPORT_NAME, Progress, Source, Square
+from shards.schema import REPORT_NAME, Progress, Source
 from shards.show import print_summary
 from shards.sources.celeba import read_celeba
 from shards.sources.cutting import FaceSource
@@ -22,9 +22,6 @@ from shards.sources.fer2013_folder import is_fer2013_folder, read_fer2013_folder
 from shards.sources.ferplus import FerPlusOptions
 from shards.sources.folder import read_folder
 from shards.sources.tfd import read_tfd
-
-FOUND = "found"
-"""What people write to have faces found."""
 
 
 @contextmanager
@@ -203,9 +200,9 @@ class BuildFolder(FromFile):
 
     identity: str | None = None
     r"""A regular expression for the files' names whose first group tells the person, such as '(\d+)'."""
-    crop: str | None = None
-    """The square of a picture that holds the face, as LEFT,TOP,SIDE in pixels; or `found`: of each picture
-    the largest face that is found in it, and none of those without one. None: the central square."""
+    crop: str = MIDDLE
+    """What to take of a picture: its central square (middle); the square LEFT,TOP,SIDE, in pixels; or the
+    largest face in a photograph, and nothing of one in which there is none (found)."""
     contempt: str = "refuse"
     """What to do with a folder of contempt: refuse, drop, unlabelled, or the expression to count it as."""
     alias: dict[str, str] = field(default_factory=dict)
@@ -222,12 +219,10 @@ class BuildFolder(FromFile):
     def check(self) -> None:
         """Raises InputError for options that no build can work with."""
         super().check()
-        self._square()
-
-    def _square(self) -> Square | None:
-        return None if self.crop in (None, FOUND) else square_of("--crop", self.crop, FOUND)
+        part_of_picture("--crop", self.crop)
 
     def _read(self) -> Source:
+        part = part_of_picture("--crop", self.crop)
         with Meter("listing", "files") as meter:
             source = read_folder(
                 self.source,
@@ -237,10 +232,10 @@ class BuildFolder(FromFile):
                 valid_share=self.valid_share,
                 test_share=self.test_share,
                 seed=self.seed,
-                square=self._square(),
+                square=None if isinstance(part, str) else part,
                 progress=meter,
             )
-        return FaceSource(**vars(source)) if self.crop == FOUND else source
+        return FaceSource(**vars(source)) if part == FOUND else source
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,39 +1,51 @@
-"""Where the faces of a photograph are: found by what FER2013's faces were cut out with.
+"""Where the faces of a photograph are: by a cascade of Haar features (Viola and Jones, 2001).
 
-That data set was collected by OpenCV's cascade of Haar features (Viola and Jones, 2001; Goodfellow et al.,
-2013), so the squares that this one finds frame a face as its pictures do: from the hair to the chin.
+FER2013's faces were found by OpenCV as well (Goodfellow et al., 2013, do not say by which cascade), and the
+squares that this one finds frame a face as its pictures do: from the hair to the chin.
 """
 
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from fes.errors import InputError
 from shards.pictures import as_image
 from shards.schema import Square
 
-_LOOKED_AT = 640
-"""Pixels of the longer side of what is looked at: larger photographs are made smaller."""
+_LOOKED_AT = 640, 1920
+"""Pixels of the longer side of what is looked at: larger photographs are made smaller. Where the largest face
+is small there, once more in more pixels."""
 _LEAST = 48
-"""Pixels of the smallest face there."""
+"""Pixels of the smallest face there, which is framed roughly: from twice as many on its square is as good as
+that of a larger one."""
 _STEP = 1.05
 """From one size of faces to the next."""
 _VOTES = 5
 """How many of the cascade's windows have to agree on a face."""
 _ROOM = 1.03
 """Sides of FER2013's pictures, in those of the squares that are found in them (the median of 600)."""
-_FILLS = 0.7
-"""Of the shorter side of a picture: a face as large as this was cut out already."""
+_FILLS = 0.8
+"""Of the shorter side of a picture: from a face as large as this on, the whole is as good as a part."""
+_NEARLY_SQUARE = 1.25
+"""The longer side of a face that was cut out, in its shorter ones, at the most."""
 _SMALL = 96
-"""Pixels of the shorter side: so small a picture is a face that was cut out, as those of data sets are."""
+"""Pixels of the shorter side: so small a square is a face that was cut out, as those of data sets are."""
 
 
 @cache
 def _cascade() -> cv2.CascadeClassifier:
     cv2.setNumThreads(0)  # processes that are forked later would wait for its threads for ever
-    return cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_alt2.xml")
+    path = Path(cv2.__file__).parent / "data/haarcascade_frontalface_alt2.xml"
+    cascade = cv2.CascadeClassifier(str(path))
+    if cascade.empty():
+        raise InputError(
+            f"this OpenCV has no {path}: 'pip install opencv-python-headless' brings one that has"
+        )
+    return cascade
 
 
 def find_faces(pixels: np.ndarray) -> list[Square]:
@@ -41,21 +53,32 @@ def find_faces(pixels: np.ndarray) -> list[Square]:
 
     Args:
         pixels: uint8 [height, width, channels] with 1 (grey) or 3 (RGB) channels.
+
+    Raises:
+        InputError: OpenCV is not whole.
     """
-    height, width = pixels.shape[:2]
-    grey, shrunk = as_image(pixels).convert("L"), min(1.0, _LOOKED_AT / max(height, width))
-    if shrunk < 1:
-        size = (max(1, round(edge * shrunk)) for edge in (width, height))
-        grey = grey.resize(tuple(size), Image.Resampling.BOX)
-    boxes = _cascade().detectMultiScale(np.asarray(grey), _STEP, _VOTES, minSize=(_LEAST, _LEAST))
-    squares = [_square(*(int(edge) / shrunk for edge in box[:3]), width, height) for box in boxes]
+    longer = max(pixels.shape[:2])
+    for looked_at in _LOOKED_AT:
+        shrunk = min(1.0, looked_at / longer)
+        faces = _found(as_image(pixels).convert("L"), shrunk)
+        if shrunk == 1 or (faces and faces[0][2] * shrunk >= 2 * _LEAST):
+            break
+    return faces
+
+
+def _found(grey: Image.Image, shrunk: float) -> list[Square]:
+    width, height = (max(1, round(edge * shrunk)) for edge in grey.size)
+    small = grey.resize((width, height), Image.Resampling.BOX)
+    boxes = _cascade().detectMultiScale(np.asarray(small), _STEP, _VOTES, minSize=(_LEAST, _LEAST))
+    squares = [_square(*(int(edge) / shrunk for edge in box[:3]), *grey.size) for box in boxes]
     return sorted(squares, key=lambda square: (-square[2], square))
 
 
 def is_cut_out(pixels: np.ndarray, faces: Sequence[Square]) -> bool:
-    """Whether a picture in which these faces were found is one itself, which needs no cutting out."""
-    shorter = min(pixels.shape[:2])
-    return shorter < _SMALL or any(side >= _FILLS * shorter for *_, side in faces)
+    """Whether a picture in which `find_faces` found these is a face itself, which needs no cutting out."""
+    shorter, longer = sorted(pixels.shape[:2])
+    fills = bool(faces) and faces[0][2] >= _FILLS * shorter
+    return longer <= _NEARLY_SQUARE * shorter and (shorter < _SMALL or fills)
 
 
 def _square(left: float, top: float, side: float, width: int, height: int) -> Square:

@@ -11,8 +11,8 @@ class StreamConfig:
     `on_bad_sample` skip others stand in for the damaged ones. A run may change all of it when it goes on."""
 
     workers: int | None = None
-    """Processes per rank that read ahead; 0 reads in the trainer itself. None: two on the CPU, where training
-    loses the time that they take; for a GPU as many as its share of the cores, but one, from two to six."""
+    """Processes per rank that read ahead; 0 reads in the trainer itself. None: two on the CPU; for a GPU one
+    less than the cores that the rank has, but at least two and at most six."""
     cache: Path | None = None
     """Folder for a file of decoded pictures that all ranks of a machine share. None: decode each time."""
     on_bad_sample: Literal["fail", "skip"] = "fail"

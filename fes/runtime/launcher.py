@@ -2,13 +2,14 @@
 
 import importlib.util
 import os
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 
 import torch
 
 from fes.errors import InputError
 from fes.hardware import Hardware, Precision
+from fes.machine import cores
 
 ON_CPU = "ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_machines 1 --num_processes"
 ZERO_STAGES = 0, 1, 2
@@ -55,6 +56,15 @@ class Launch:
         _refuse_missing_gpus(launch)
         variables.pop("ACCELERATE_USE_DEEPSPEED", None)
         return launch
+
+
+def cores_of_rank(launch: Launch, variables: Mapping[str, str] = os.environ) -> int:
+    """The cores that one rank may take: its share of this process's, or those that SLURM gave to its task."""
+    given = variables.get("SLURM_CPUS_PER_TASK", "")
+    is_task = variables.get("SLURM_NTASKS") == str(launch.ranks)  # else a launcher inside a task started it
+    if is_task and given.isdecimal():
+        return max(1, min(cores(), int(given)))
+    return max(1, cores() // launch.ranks_here)
 
 
 def check_together(launch: Launch, hardware: Hardware) -> None:

@@ -16,11 +16,10 @@ from torch import Tensor, nn
 from fes.batch import Batch
 from fes.errors import InputError
 from fes.hardware import Hardware, pieces
-from fes.machine import cores
 from fes.runtime.attempt import METHOD, end_gathering
 from fes.runtime.engine import Engine
 from fes.runtime.heartbeat import join_heartbeats, limited
-from fes.runtime.launcher import ON_CPU, Launch, check_together
+from fes.runtime.launcher import ON_CPU, Launch, check_together, cores_of_rank
 from fes.runtime.links import listen
 from fes.runtime.player import Player
 from fes.runtime.precision import check_precision, describe_arithmetic, set_arithmetic
@@ -77,7 +76,7 @@ class Runtime:
             self.close()
             raise
         set_arithmetic(self.hardware, self.device)
-        torch.set_num_threads(max(1, cores() // self.launch.ranks_here))
+        torch.set_num_threads(cores_of_rank(self.launch))
         with limited(FIRST_EXCHANGE, _SILENT_NETWORK):
             self.wait()
         end_gathering()
@@ -90,8 +89,13 @@ class Runtime:
                 f"alone: run '{ON_CPU} {started} fes/train.py ...'"
             )
 
-    def describe(self, batch: int, moves: bool = False) -> str:
-        """What computes a batch, and how, in one line; `moves`: whether settings move by themselves."""
+    def describe(self, batch: int, readers: int | None, moves: bool = False) -> str:
+        """What computes a batch, and how, in one line.
+
+        Args:
+            readers: that are asked for, as `readers` takes them.
+            moves: whether settings move by themselves.
+        """
         share = batch // self.ranks
         count = pieces(share, self.hardware.micro_batch)
         stage = self.launch.zero_stage
@@ -100,6 +104,7 @@ class Runtime:
         told.append(f"{share} pictures{' each' * (self.ranks > 1)}")
         if count > 1:
             told.append(f"in {count} pieces of {share // count}")
+        told.append(f"{self.readers(readers)} readers{' each' * (self.ranks > 1)}")
         if self.device.type == "cpu" and not self.launch.on_cpu:
             told.append("no GPU was found")
         if self.hardware.replay and (moves or not self.replays):
@@ -138,8 +143,7 @@ class Runtime:
 
     def readers(self, asked: int | None) -> int:
         """The processes that read ahead for this rank: as asked, or what suits its device and the cores."""
-        suits = readers_for(self.device, cores() // self.launch.ranks_here)
-        return suits if asked is None else asked
+        return readers_for(self.device, cores_of_rank(self.launch)) if asked is None else asked
 
     def placed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The batches, on this rank's device."""

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
+import cv2
 
 from shards.finding import find_faces, is_cut_out
 from shards.pictures import normalised
 from shards.schema import Picture, Unreadable
 from shards.sources.folder import FolderSource
 
-FACELESS = Unreadable("picture in which no face was found")
+FACELESS = Unreadable("picture in which --crop found finds no face")
 
 
 @dataclass
@@ -22,19 +22,20 @@ class FaceSource(FolderSource):
 
     @property
     def stamp(self) -> str:
-        """As that of the folder, and unlike that of its whole photographs."""
-        return f"faces of {super().stamp}"
+        """As that of the folder, and unlike that of its whole photographs or of what another OpenCV finds."""
+        return f"{super().stamp}, faces by OpenCV {cv2.__version__}"
 
     def read(self, positions: Sequence[int]) -> list[Picture]:
         """uint8 [side, side, channels] of each face; or the file's bytes, where that is a face itself."""
         return [_face_in(picture) for picture in super().read(positions)]
 
 
-def _face_in(picture: Picture) -> Picture:
+def _face_in(picture: bytes | Unreadable) -> Picture:
     if isinstance(picture, Unreadable):
         return picture
-    pixels = picture if isinstance(picture, np.ndarray) else _pixels(picture)
-    if pixels is None:
+    try:
+        pixels = normalised(picture)[1]
+    except ValueError:
         return picture  # who reads it next tells what is wrong
     faces = find_faces(pixels)
     if is_cut_out(pixels, faces):
@@ -42,11 +43,4 @@ def _face_in(picture: Picture) -> Picture:
     if not faces:
         return FACELESS
     left, top, side = faces[0]
-    return pixels[top : top + side, left : left + side]
-
-
-def _pixels(file: bytes) -> np.ndarray | None:
-    try:
-        return normalised(file)[1]
-    except ValueError:
-        return None
+    return pixels[top : top + side, left : left + side].copy()  # a view would keep all of the photograph

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import tyro
 
-from fes.commandline import check_words, square_of
+from fes.commandline import check_words, part_of_picture
 from fes.errors import InputError
 
 
@@ -81,16 +81,19 @@ def test_what_is_switched_on_can_be_switched_off_where_flags_come_in_pairs():
             check_words(words, Outer, pairs="plain" in words[0])
 
 
-def test_a_square_is_told_by_its_left_and_upper_edge_and_its_side():
-    assert square_of("--crop", "150,0,212") == (150, 0, 212)
+def test_a_part_of_a_picture_is_told_by_left_and_upper_edge_and_side_or_by_a_word():
+    assert part_of_picture("--crop", "150,0,212") == (150, 0, 212)
+    assert [part_of_picture("--crop", word) for word in ("found", "middle")] == ["found", "middle"]
 
 
 @pytest.mark.parametrize("text", ["", "1,2", "1,2,3,4", "1,2,x", "1.5,2,3", "-1,2,3", "1,-2,3", "1,2,0"])
 def test_what_is_no_square_is_told_in_a_sentence(text):
     with pytest.raises(InputError, match=rf"^--crop {text} is no square: give it as LEFT,TOP,SIDE, such as"):
-        square_of("--crop", text)
+        part_of_picture("--crop", text)
 
 
-def test_a_word_that_a_flag_takes_instead_of_a_square_is_told():
-    with pytest.raises(InputError, match=r"such as 150,150,212, or as found$"):
-        square_of("--crop", "fund", "found")
+def test_the_words_that_stand_for_a_part_of_a_picture_are_told():
+    with pytest.raises(
+        InputError, match=r"--crop fund is no square: .* write 'found' for .*, or 'middle' for"
+    ):
+        part_of_picture("--crop", "fund")

@@ -1,9 +1,11 @@
 """Faces in photographs."""
 
+import cv2
 import numpy as np
 import pytest
 
-from shards.finding import find_faces
+from fes.errors import InputError
+from shards.finding import _cascade, find_faces, is_cut_out
 from shards.schema import Square
 from tests.photographs import people, photograph
 
@@ -39,6 +41,13 @@ def test_the_largest_face_comes_first() -> None:
     assert left == pytest.approx((200, 450, 20), abs=20)
 
 
+@pytest.mark.parametrize("share", [0.03, 0.05, 0.08])
+def test_a_small_face_in_a_large_photograph_is_framed_as_closely_as_a_large_one(share: float) -> None:
+    place = 1500, 1200, round(4000 * share)
+    (found,) = find_faces(photograph((4000, 3000), (people()[0], place[:2], place[2])))
+    assert overlap(found, place) > 0.6
+
+
 def test_squares_of_faces_at_an_edge_lie_in_the_picture() -> None:
     first, second, third, *_ = people()
     corners = (first, (0, 0), 150), (second, (350, 0), 150), (third, (200, 250), 150)
@@ -54,3 +63,28 @@ def test_where_no_face_is_none_is_found() -> None:
     assert find_faces(noise) == []
     assert find_faces(np.full((1, 1, 1), 100, np.uint8)) == []
     assert find_faces(np.full((1, 9000, 1), 100, np.uint8)) == []
+
+
+@pytest.mark.parametrize(
+    ("size", "faces", "cut_out"),
+    [
+        ((48, 48), [], True),
+        ((95, 118), [], True),
+        ((95, 300), [], False),
+        ((96, 96), [], False),
+        ((300, 300), [(20, 20, 240)], True),
+        ((300, 300), [(20, 20, 239)], False),
+        ((300, 400), [(20, 20, 290)], False),
+    ],
+    ids=["small", "nearly square", "a strip", "faceless", "filled", "with some room", "wide"],
+)
+def test_small_squares_and_what_a_face_fills_are_faces_themselves(
+    size: tuple[int, int], faces: list[Square], cut_out: bool
+) -> None:
+    assert is_cut_out(np.zeros((*size, 3), np.uint8), faces) is cut_out
+
+
+def test_an_opencv_without_the_cascade_is_told_in_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "__file__", "/nowhere/cv2/__init__.py")
+    with pytest.raises(InputError, match=r"has no /nowhere/.*: 'pip install opencv-python-headless'"):
+        _cascade.__wrapped__()

@@ -11,7 +11,7 @@ import torch
 
 from fes.errors import InputError
 from fes.hardware import Hardware
-from fes.runtime.launcher import Launch, check_together
+from fes.runtime.launcher import Launch, check_together, cores_of_rank
 from tests.fes.launching import PATIENCE, REPOSITORY
 
 DEEPSPEED = {"ACCELERATE_USE_DEEPSPEED": "true"}
@@ -31,6 +31,22 @@ def test_a_launchers_wishes_are_taken():
     variables = {"WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4", "ACCELERATE_MIXED_PRECISION": "bf16"}
     launch = read(**variables, **DEEPSPEED, ACCELERATE_DEEPSPEED_ZERO_STAGE="0")
     assert launch == Launch(ranks=8, ranks_here=4, on_cpu=True, precision="bf16", zero_stage=0)
+
+
+@pytest.mark.parametrize(
+    ("variables", "share"),
+    [
+        ({}, 8 // 4),
+        ({"SLURM_NTASKS": "8", "SLURM_CPUS_PER_TASK": "6"}, 6),
+        ({"SLURM_NTASKS": "8", "SLURM_CPUS_PER_TASK": "64"}, 8),
+        ({"SLURM_NTASKS": "8"}, 8 // 4),
+        ({"SLURM_NTASKS": "1", "SLURM_CPUS_PER_TASK": "8"}, 8 // 4),
+    ],
+    ids=["no SLURM", "a task with cores", "more than there are", "a task of any", "a launcher in a task"],
+)
+def test_a_rank_has_its_share_of_the_cores_or_those_of_its_task(variables, share, monkeypatch):
+    monkeypatch.setattr("fes.runtime.launcher.cores", lambda: 8)
+    assert cores_of_rank(read(WORLD_SIZE="8", LOCAL_WORLD_SIZE="4"), variables) == share
 
 
 def test_what_asks_for_nothing_is_not_refused():

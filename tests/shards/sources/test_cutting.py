@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from shards.build.gather import BLOCK
+from shards.build.writer import BuildOptions, build
 from shards.cli import main
 from shards.index import ShardIndex
 from shards.sources.cutting import FACELESS, FaceSource
@@ -26,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
     me = photograph((500, 400), (people()[0], (left, top), side), (people()[1], (20, 20), 90), mode="RGB")
     Image.fromarray(me).save(happy / "1.png")
     Image.fromarray(photograph((500, 400), mode="RGB")).save(happy / "2.png")
-    people()[2].save(happy / "3.png")
+    people()[0].save(happy / "3.png")
     (happy / "4.png").write_text("no picture")
     return tmp_path / "pictures"
 
@@ -43,8 +45,9 @@ def test_the_largest_face_of_a_photograph_is_taken_in_all_its_pixels(folder: Pat
         for top in range(PLACE[1] - 30, PLACE[1] + 30)
         for left in range(PLACE[0] - 30, PLACE[0] + 30)
     )
+    assert face.base is None, "it keeps the whole photograph in memory"
     assert faceless is FACELESS
-    assert np.array_equal(np.asarray(Image.open(io.BytesIO(cut_out))), np.asarray(people()[2]))
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(cut_out))), np.asarray(people()[0]))
     assert damaged == b"no picture"
 
 
@@ -63,4 +66,31 @@ def test_found_faces_are_built_and_photographs_without_one_reported(folder: Path
     assert {*origins} == {"happy/1.png", "happy/3.png"}
     findings = json.loads((out / "report.json").read_text())["findings"]
     told = {each["reason"]: (each["action"], each["origins"]) for each in findings}
-    assert told["picture in which no face was found"] == ("dropped", ["happy/2.png"])
+    assert told["picture in which --crop found finds no face"] == ("dropped", ["happy/2.png"])
+
+
+def test_processes_find_what_one_finds_though_this_one_has_looked_for_faces_itself(tmp_path: Path) -> None:
+    """Threads that OpenCV had started here would be missing, and waited for, in processes that fork."""
+    happy = tmp_path / "pictures/happy"
+    happy.mkdir(parents=True)
+    for number in range(BLOCK + 2):
+        me = photograph((200, 160), (people()[number % 9], (60, 30), 100))
+        Image.fromarray(me[:, :, 0]).save(happy / f"{number:04d}.png")
+    source = FaceSource(**vars(read_folder(tmp_path / "pictures")))
+    assert source.read([0])[0] is not FACELESS
+    for workers in (1, 2):
+        build(source, tmp_path / f"out{workers}", BuildOptions(workers=workers))
+    one, two = (ShardIndex.load(tmp_path / f"out{workers}").split("train") for workers in (1, 2))
+    assert one.samples == two.samples > 0.9 * BLOCK
+    assert [shard.sha256 for shard in one.shards] == [shard.sha256 for shard in two.shards]
+
+
+def test_where_no_picture_shows_a_face_one_sentence_says_so(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("1", "3", "4"):
+        (folder / f"happy/{name}.png").unlink()
+    with pytest.raises(SystemExit) as ended:
+        main(["build", "folder", "--source", str(folder), "--out", str(tmp_path / "out"), "--crop", "found"])
+    assert ended.value.code == 2
+    assert "can be used: picture in which --crop found finds no face: 1 files" in capsys.readouterr().err
