@@ -111,7 +111,9 @@ class Bench:
             file.write(json.dumps(result) + "\n")
 
     def _show(self, results: list[dict[str, object]]) -> None:
-        print(f"{results[0]['device']}, torch {results[0]['torch']}, {results[0]['precision']}")
+        about = results[0]
+        computes = f"{about['device']}, torch {about['torch']}, {about['precision']}"
+        print(f"{computes}, {about['readers']} processes that read ahead")
         show_table(_COLUMNS, [_row(each) for each in results])
         draw_rates(self.out / "bench.png", results)
         print(f"wrote {self.out}/bench.jsonl and bench.png")
@@ -136,6 +138,7 @@ def _about(runtime: Runtime, asked: Bench) -> dict[str, object]:
         "time": datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds"),
         "device": torch.cuda.get_device_name(runtime.device) if gpu else f"{cores()} CPU cores",
         "threads": torch.get_num_threads(),
+        "readers": runtime.readers(None),
         "torch": version("torch"),
         "precision": runtime.launch.precision,
         **{name: getattr(asked, name) for name in _TOLD},
