@@ -104,7 +104,8 @@ class Runtime:
         told.append(f"{share} pictures{' each' * (self.ranks > 1)}")
         if count > 1:
             told.append(f"in {count} pieces of {share // count}")
-        told.append(f"{self.readers(readers)} readers{' each' * (self.ranks > 1)}")
+        ahead = self.readers(readers)
+        told.append(f"{ahead} reader{'s' * (ahead != 1)}{' each' * (self.ranks > 1)}")
         if self.device.type == "cpu" and not self.launch.on_cpu:
             told.append("no GPU was found")
         if self.hardware.replay and (moves or not self.replays):

@@ -74,7 +74,7 @@ def test_processes_find_what_one_finds_though_this_one_has_looked_for_faces_itse
     happy = tmp_path / "pictures/happy"
     happy.mkdir(parents=True)
     for number in range(BLOCK + 2):
-        me = photograph((200, 160), (people()[number % 9], (60, 30), 100))
+        me = photograph((140, 110), (people()[number % 9], (40, 20), 76))
         Image.fromarray(me[:, :, 0]).save(happy / f"{number:04d}.png")
     source = FaceSource(**vars(read_folder(tmp_path / "pictures")))
     assert source.read([0])[0] is not FACELESS
