@@ -7,14 +7,17 @@ squares that this one finds frame a face as its pictures do: from the hair to th
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from fes.errors import InputError
 from shards.pictures import as_image
 from shards.schema import Square
+
+if TYPE_CHECKING:
+    import cv2
 
 _LOOKED_AT = 640, 1920
 """Pixels of the longer side of what is looked at: larger photographs are made smaller. Where the largest face
@@ -37,7 +40,9 @@ _SMALL = 96
 
 
 @cache
-def _cascade() -> cv2.CascadeClassifier:
+def _cascade() -> "cv2.CascadeClassifier":
+    import cv2  # takes a quarter of a second, which commands that look for no face are spared
+
     cv2.setNumThreads(0)  # processes that are forked later would wait for its threads for ever
     path = Path(cv2.__file__).parent / "data/haarcascade_frontalface_alt2.xml"
     cascade = cv2.CascadeClassifier(str(path))
@@ -46,6 +51,13 @@ def _cascade() -> cv2.CascadeClassifier:
             f"this OpenCV has no {path}: 'pip install opencv-python-headless' brings one that has"
         )
     return cascade
+
+
+def finder() -> str:
+    """Who finds faces: another version may find other ones."""
+    import cv2
+
+    return f"OpenCV {cv2.__version__}"
 
 
 def find_faces(pixels: np.ndarray) -> list[Square]:

@@ -83,7 +83,7 @@ PLACES = {
     "onnxruntime": {"fes/evaluation/embedder.py"},
     "torch_fidelity": {"fes/evaluation/inception.py"},
     "simplejpeg": {"shards/pictures.py"},
-    "cv2": {"shards/finding.py", "shards/sources/cutting.py"},
+    "cv2": {"shards/finding.py"},
     "h5py": {"shards/sources/matlab.py"},
     "pyarrow": {"shards/sources/parquet.py"},
     "fsspec": {"shards/remote/opener.py"},

@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
-
-from shards.finding import find_faces, is_cut_out
+from shards.finding import find_faces, finder, is_cut_out
 from shards.pictures import normalised
 from shards.schema import Picture, Unreadable
 from shards.sources.folder import FolderSource
@@ -23,7 +21,7 @@ class FaceSource(FolderSource):
     @property
     def stamp(self) -> str:
         """As that of the folder, and unlike that of its whole photographs or of what another OpenCV finds."""
-        return f"{super().stamp}, faces by OpenCV {cv2.__version__}"
+        return f"{super().stamp}, faces by {finder()}"
 
     def read(self, positions: Sequence[int]) -> list[Picture]:
         """uint8 [side, side, channels] of each face; or the file's bytes, where that is a face itself."""
