@@ -43,7 +43,7 @@ _SMALL = 96
 def _cascade() -> "cv2.CascadeClassifier":
     import cv2  # takes a quarter of a second, which commands that look for no face are spared
 
-    cv2.setNumThreads(0)  # processes that are forked later would wait for its threads for ever
+    cv2.setNumThreads(0)  # a build has a process for each core already
     path = Path(cv2.__file__).parent / "data/haarcascade_frontalface_alt2.xml"
     cascade = cv2.CascadeClassifier(str(path))
     if cascade.empty():
@@ -69,10 +69,10 @@ def find_faces(pixels: np.ndarray) -> list[Square]:
     Raises:
         InputError: OpenCV is not whole.
     """
-    longer = max(pixels.shape[:2])
+    grey = as_image(pixels).convert("L")
     for looked_at in _LOOKED_AT:
-        shrunk = min(1.0, looked_at / longer)
-        faces = _found(as_image(pixels).convert("L"), shrunk)
+        shrunk = min(1.0, looked_at / max(grey.size))
+        faces = _found(grey, shrunk)
         if shrunk == 1 or (faces and faces[0][2] * shrunk >= 2 * _LEAST):
             break
     return faces

@@ -73,7 +73,7 @@ def read_one(source: FaceSource, position: int) -> np.ndarray:
 
 
 def test_processes_find_what_one_finds_though_this_one_has_looked_for_faces_itself(tmp_path: Path) -> None:
-    """Threads that OpenCV had started here would be missing, and waited for, in processes that fork."""
+    """What OpenCV keeps of a process does not hold up those that fork from it."""
     happy = tmp_path / "pictures/happy"
     happy.mkdir(parents=True)
     for number, person in enumerate(people()):
