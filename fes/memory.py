@@ -32,6 +32,9 @@ _ADAMS = 2
 """Numbers that Adam keeps for each weight."""
 WORKSPACES = 0.08 * GIB
 """Bytes for convolutions beside the tensors: on an H100 they took 0.06 to 0.14 GiB (bench/memory.py)."""
+TRIALS = 0.6 * GIB
+"""Bytes that cuDNN takes besides, where they are free, while it tries algorithms in the first steps: up to
+0.57 GiB on an H100. Steps that need the room get it."""
 _USABLE = 0.9
 """Share of a GPU's memory that tensors can be said to fit into: its allocator held up to 10 % more than it
 gave there, and filled to the last byte few networks still ran."""
@@ -152,6 +155,7 @@ def describe_memory(config: Config, pictures: int, precision: Precision, limit: 
     peak = few.peak + each * (pictures - _PROBES[0]) + WORKSPACES
     return (
         f"GPU memory of a process, its context aside: about {peak / GIB:.2f} GiB with {pictures} pictures at "
-        f"once, {few.kept / GIB:.2f} of it for weights and optimisers; {of} has room for about "
+        f"once, {few.kept / GIB:.2f} of it for weights and optimisers (while cuDNN tries algorithms in the "
+        f"first steps, up to {TRIALS / GIB:.1f} GiB more, where it is free); {of} has room for about "
         f"{_fitting(few, each, limit):,} (--micro-batch)"
     )
