@@ -24,7 +24,8 @@ demo: $(VENV)/installed  ## Drawn faces, shards, training, a picture: the whole 
 	PATH="$(abspath $(BIN)):$$PATH" bash recipes/demo.sh $(DEMO_DATA) $(DEMO)
 
 test: $(VENV)/installed  ## Run all tests
-	$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not alone"; worst=$$?; \
+	$(BIN)/python -m pytest -m alone || worst=$$?; exit $$worst
 
 check: $(VENV)/installed  ## Format and lint
 	$(BIN)/ruff format --check .

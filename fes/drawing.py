@@ -5,6 +5,7 @@ Much of an expression moves what is there: brows sink, the corners of a mouth ri
 in it, as teeth, is drawn over it through a mask.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -51,6 +52,39 @@ class Drawing(NamedTuple):
         bent = bend(self.source, self.flow)
         return torch.lerp(bent, passing(drawn, painted), passing(mask, painted))
 
+    def carried_over(self, fine: Tensor, share: Tensor | None = None) -> Tensor:
+        """The same change of a picture of that face with more pixels, or with colours that its source lacks.
+
+        What is fine is bent as the source is. How far what is drawn departs from the bent source is added to
+        it in all channels, and as far as the source is drawn over, it loses what it has beyond the source.
+
+        Args:
+            fine: [batch, channels, height, width] in [-1, 1], with as many channels as the source or more.
+            share: [height, width] from 0, where what is fine stays as it is, to 1; None: 1 everywhere.
+
+        Returns:
+            Pictures of the shape of `fine`, which can lie somewhat outside of [-1, 1].
+
+        Raises:
+            ValueError: all is drawn anew, without a mask.
+        """
+        if self.source is None or self.mask is None:
+            raise ValueError("what is drawn anew everywhere has nothing of its source to carry over")
+        size, shares = fine.shape[-2:], 1.0 if share is None else share.to(fine.dtype)
+
+        def enlarged(x: Tensor) -> Tensor:
+            return shares * functional.interpolate(x, size=size, mode="bicubic")
+
+        bent, cover = self._bent(self.source), self.cover
+        added = enlarged(cover * (torch.tanh(self.drawn) - bent))
+        coarse = self._bent(functional.interpolate(fine, size=self.source.shape[-2:], mode="area"))
+        bent_fine = self._bent(fine, share)
+        grain = bent_fine - functional.interpolate(coarse, size=size, mode="bicubic")
+        return bent_fine - enlarged(cover) * grain + added
+
+    def _bent(self, x: Tensor, share: Tensor | None = None) -> Tensor:
+        return x if self.flow is None else bend(x, self.flow, share)
+
     @property
     def cover(self) -> Tensor:
         """[batch, 1, height, width] in (0, 1): how far each pixel is drawn over. There has to be a mask."""
@@ -62,6 +96,11 @@ class Drawing(NamedTuple):
         """[batch, 2, nodes, nodes]: from how far to the right and how far below each node is taken, as shares
         of the picture's width. There has to be a flow."""
         return displacement(self.flow.to(self.source.dtype))
+
+    def apart(self) -> Iterator["Drawing"]:
+        """That of each picture of the batch, as a batch of one."""
+        for row in range(len(self.drawn)):
+            yield Drawing(*(None if part is None else part[row : row + 1] for part in self))
 
     def halves(self) -> tuple["Drawing", "Drawing"]:
         """Those of the first half of the batch, and of the second."""
@@ -92,16 +131,19 @@ def displacement(flow: Tensor) -> Tensor:
     return REACH * torch.tanh(_EAGER * flow)
 
 
-def bend(x: Tensor, flow: Tensor) -> Tensor:
+def bend(x: Tensor, flow: Tensor, share: Tensor | None = None) -> Tensor:
     """Pictures [batch, channels, height, width], each pixel of which is taken from nearby.
 
     Args:
         flow: [batch, 2, nodes, nodes], any numbers, whose `displacement` tells how far to the right and how
             far below a place is taken from. Between nodes it is linear: what is fine moves as a whole. What
             lies outside of a picture is as its border.
+        share: [height, width], of the way that each place is taken from; None: all.
     """
     height, width = x.shape[-2:]
     away = functional.interpolate(displacement(flow), size=(height, width), mode="bilinear")
+    if share is not None:
+        away = away * share.to(away.dtype)
     left, right_by = _split(away[:, 0].to(x.dtype) * width, 2)
     top, below_by = _split(away[:, 1].to(x.dtype) * height, 1)
     place, pixels = (top * width + left).flatten(1)[:, None].expand(-1, x.shape[1], -1), x.flatten(2)

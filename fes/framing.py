@@ -1,10 +1,10 @@
 """Which square of a photograph is drawn: the face that is in it, unless somebody says where it is."""
 
-from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from fes.commandline import FOUND, MIDDLE
-from fes.pictures import read_pixels
 from shards.finding import find_faces, is_cut_out
 from shards.schema import Square
 
@@ -23,21 +23,21 @@ class Frame(NamedTuple):
     """What follows that, where there could be a better one."""
 
 
-def framed(path: Path, asked: Square | str) -> Frame:
+def framed(pixels: np.ndarray, asked: Square | str) -> Frame:
     """The part of a picture to draw.
 
     Args:
+        pixels: uint8 [height, width, channels] with 1 (grey) or 3 (RGB) channels, upright.
         asked: a square; or the word `MIDDLE`; or `FOUND`, the largest face, unless the picture is one itself.
 
     Raises:
-        InputError: no such file, or not a picture.
+        InputError: OpenCV is not whole.
     """
     middle = Frame(None, "the central square")
     if asked == MIDDLE:
         return middle
     if asked != FOUND:
         return Frame(asked, f"the square {_flag(asked)}")
-    pixels = read_pixels(path)
     faces = find_faces(pixels)
     if is_cut_out(pixels, faces):
         return middle

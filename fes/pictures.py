@@ -17,6 +17,8 @@ from fes.errors import InputError
 from shards.pictures import decode_picture, normalised
 from shards.schema import Crop, Square
 
+_QUALITY = 95
+"""Of pictures in formats that lose something: Pillow's own 75 and 80 are seen in a photograph."""
 _CAPTION = 18
 _GAP = 4
 
@@ -116,7 +118,7 @@ def write_picture(image: Image.Image, path: Path) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(path)
+        image.save(path, quality=_QUALITY)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"cannot write the picture {path}: {reason}") from None

@@ -1,4 +1,4 @@
-"""The weights that come with fes: a synthesiser of real faces, and the judge that graded it.
+"""The weights that come with fes: two synthesisers of real faces, and the judge that graded them.
 
 fes/weights/README.md tells what they are, what they can do, and what they are not for.
 """
@@ -13,6 +13,12 @@ _FOLDER = Path(__file__).parent / "weights"
 def shipped_synthesizer() -> Path:
     """The snapshot that is used where none is named; raises `InputError` where fes came without it."""
     return _shipped("synthesizer", "--weights")
+
+
+def shipped_retoucher() -> Path:
+    """The snapshot that changes photographs in their own pixels, where none is named; raises `InputError`
+    where fes came without it."""
+    return _shipped("retoucher", "--weights")
 
 
 def shipped_judge() -> Path:

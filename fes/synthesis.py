@@ -3,7 +3,9 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import torch
 import tyro
 from PIL import Image
@@ -16,10 +18,16 @@ from fes.expressions import EXPRESSIONS, expression_label
 from fes.files import check_file
 from fes.framing import framed
 from fes.judge import load_judge
-from fes.pictures import as_image, write_picture
-from fes.shipped import shipped_judge, shipped_synthesizer
+from fes.photograph import Photograph
+from fes.pictures import as_image, read_pixels, write_picture
+from fes.shipped import shipped_judge, shipped_retoucher, shipped_synthesizer
 from fes.snapshot import export_snapshot
 from fes.synthesizer import Synthesizer
+
+_LARGE = 96
+"""Pixels of a face's side from which on a photograph has detail that small networks do not."""
+_TILE = 256
+"""Pixels of a photograph's faces on a sheet, at the most."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +38,13 @@ class Synthesize:
     """A photograph with a frontal face; any size, grey or colour."""
     weights: Path | None = None
     """A snapshot-*.safetensors, or the folder of a run: its newest snapshot. None: the weights that come with
-    fes."""
+    fes, for photographs or for small faces."""
     out: Path = Path("expressions.png")
     """Where to write the result."""
+    detail: Literal["photograph", "network"] | None = None
+    """Whose pixels and colours the result has: the photograph's own, moved and little drawn over, and with
+    --to all of it, with the face changed; or those that the network draws (48 px, grey, with the weights that
+    come with fes). None: the photograph's with the weights that come with fes, where the face is large."""
     to: str | None = None
     """One expression (angry, disgusted, afraid, happy, sad, surprised, neutral) instead of the sheet."""
     strength: float = 1.0
@@ -51,20 +63,38 @@ class Synthesize:
         self._check()
         part = part_of_picture("--crop", self.crop)
         label, source = _label("--to", self.to), _label("--source", self.source)
-        synthesizer = Synthesizer.load(self.weights or shipped_synthesizer())
-        frame = framed(self.image, part)
-        picture = torch.from_numpy(synthesizer.read(self.image, frame.square))
-        own = self._own(source, picture) if self.strip or self.strength < 1 else None
+        named = Synthesizer.load(self.weights) if self.weights else None
+        pixels = read_pixels(self.image)
+        frame = framed(pixels, part)
+        photograph = self._retouched(Photograph(self.image, pixels, frame.square), named)
+        shipped = shipped_retoucher if photograph else shipped_synthesizer
+        synthesizer = named or Synthesizer.load(shipped())
+        picture = synthesizer.read(self.image, frame.square)
+        own = self._own(source, torch.from_numpy(picture)) if self.strip or self.strength < 1 else None
         start = time.perf_counter()
-        drawn = self._drawn(synthesizer, picture, label, own)
+        drawn = self._drawn(synthesizer, picture, label, own, photograph)
         seconds = time.perf_counter() - start
         write_picture(drawn, self.out)
-        channels, side, _ = picture.shape
         print(
             f"wrote {self.out} ({seconds:.2f} s, weights of {synthesizer.snapshot.kimg:g} kimg): "
-            f"{frame.told} of {self.image} as {side} px, {'grey' if channels == 1 else 'in colour'}"
-            f"{frame.advice}"
+            f"{frame.told} of {self.image} {_detail(picture, photograph)}{frame.advice}"
         )
+
+    def _retouched(self, photograph: Photograph, named: Synthesizer | None) -> Photograph | None:
+        """The photograph, where its own pixels are to be changed; None where the network's are drawn.
+
+        Raises:
+            InputError: they are to be, and the networks that are named cannot.
+        """
+        by_itself = named is None and photograph.side >= _LARGE
+        if self.detail == "network" or (self.detail is None and not by_itself):
+            return None
+        if named and not named.retouches:
+            raise InputError(
+                "--detail photograph needs networks that bend a source or draw over it (--model.skip warp "
+                f"or mask); those of {self.weights} draw every pixel: leave it out"
+            )
+        return photograph
 
     def _check(self) -> None:
         if not 0 <= self.strength <= 1:
@@ -92,13 +122,22 @@ class Synthesize:
         return own
 
     def _drawn(
-        self, synthesizer: Synthesizer, picture: Tensor, label: int | None, own: Tensor | None
+        self,
+        synthesizer: Synthesizer,
+        picture: np.ndarray,
+        label: int | None,
+        own: Tensor | None,
+        photograph: Photograph | None,
     ) -> Image.Image:
+        face = photograph.face(_TILE) if photograph and (label is None or self.strip) else None
         if label is None:
-            return synthesizer.sheet(picture.numpy(), own, self.strength)
+            return synthesizer.sheet(picture, own, self.strength, face)
         if self.strip and own is not None:
-            return synthesizer.strip(picture.numpy(), label, own)
-        return as_image(synthesizer.one(picture.numpy(), label, own, self.strength))
+            return synthesizer.strip(picture, label, own, face)
+        if photograph is None:
+            return as_image(synthesizer.one(picture, label, own, self.strength))
+        changed = synthesizer.one(picture, label, own, self.strength, photograph.place())
+        return photograph.changed(changed)
 
 
 @dataclass(frozen=True)
@@ -119,6 +158,14 @@ class Export:
             raise InputError("--weights names no snapshot: name one, or several to average them")
         export_snapshot(self.weights, self.out, self.note)
         print(f"wrote {self.out} ({self.out.stat().st_size / 1e6:.1f} MB)")
+
+
+def _detail(picture: np.ndarray, photograph: Photograph | None) -> str:
+    """In what the face was drawn."""
+    if photograph:
+        return "in its own pixels"
+    channels, side, _ = picture.shape
+    return f"as {side} px, {'grey' if channels == 1 else 'in colour'}"
 
 
 def _label(flag: str, name: str | None) -> int | None:

@@ -10,9 +10,11 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fes.drawing import Drawing
 from fes.errors import InputError
 from fes.expressions import EXPRESSIONS
 from fes.networks import Generator
+from fes.photograph import Fine
 from fes.pictures import read_picture, sheet, to_float, to_uint8
 from fes.snapshot import Snapshot, load_snapshot
 from shards.schema import Square
@@ -37,11 +39,35 @@ def synthesize(encoder: nn.Module, generator: nn.Module, image: Tensor, label: T
         uint8, of the same shape as `image`.
     """
     x = to_float(image)
-    if isinstance(generator, Generator) and generator.to_flow:
-        # A face and its mirror image: what is at one side by chance, as a smear beside a mouth, fades.
-        here, there = (generator.drawing(encoder(each), label) for each in (x, x.flip(3)))
-        return to_uint8(here.averaged(there.mirrored()).picture())
+    if isinstance(generator, Generator):
+        return to_uint8(_drawing(encoder, generator, x, label).picture())
     return to_uint8(generator(encoder(x), label))
+
+
+@torch.inference_mode()
+def retouch(encoder: nn.Module, generator: Generator, image: Tensor, label: Tensor, fine: Fine) -> Tensor:
+    """The photograph of a face with other expressions: what `synthesize` changes is carried over to it.
+
+    Args:
+        image: uint8 [channels, height, width], the face as the network takes it.
+        label: as of `synthesize`, [batch] of them.
+
+    Returns:
+        uint8 [batch, ...], pictures of the shape of `fine.picture`.
+    """
+    x = to_float(image).expand(len(label), -1, -1, -1)
+    drawing = _drawing(encoder, generator, x, label)
+    photograph = to_float(torch.from_numpy(fine.picture))[None]
+    # One at a time: photographs are large.
+    return torch.cat([to_uint8(one.carried_over(photograph, fine.share)) for one in drawing.apart()])
+
+
+def _drawing(encoder: nn.Module, generator: Generator, x: Tensor, label: Tensor) -> Drawing:
+    here = generator.drawing(encoder(x), label)
+    if not generator.to_flow:
+        return here
+    # A face and its mirror image: what is at one side by chance, as a smear beside a mouth, fades.
+    return here.averaged(generator.drawing(encoder(x.flip(3)), label).mirrored())
 
 
 def all_expressions(encoder: nn.Module, generator: nn.Module, image: Tensor) -> Tensor:
@@ -72,7 +98,8 @@ class Synthesizer:
     """A snapshot in use, on the CPU.
 
     Its pictures are uint8 [channels, height, width]. Where a strength is asked for, `own` is what the
-    picture shows, float32 [classes] as of `between`; strength 1 needs none.
+    picture shows, float32 [classes] as of `between`; strength 1 needs none. Where the same face is given in
+    more pixels, as `fine`, what changes is carried over to those (`retouch`).
     """
 
     def __init__(self, snapshot: Snapshot) -> None:
@@ -88,36 +115,60 @@ class Synthesizer:
         model = self.snapshot.model
         return read_picture(path, model.resolution, model.channels, square)
 
+    @property
+    def retouches(self) -> bool:
+        """Whether its pictures are their sources, bent or drawn over: else there is nothing to carry over."""
+        return self.snapshot.model.skip in ("mask", "warp")
+
     def one(
-        self, picture: np.ndarray, label: int, own: Tensor | None = None, strength: float = 1.0
+        self,
+        picture: np.ndarray,
+        label: int,
+        own: Tensor | None = None,
+        strength: float = 1.0,
+        fine: Fine | None = None,
     ) -> np.ndarray:
         """The same person with the expression `label`; raises `InputError` where there is no such class."""
         if not 0 <= label < len(EXPRESSIONS):
             raise InputError(f"no expression has the number {label}")
-        return self._drawn(picture, [label], own, [strength])[0]
+        return self._drawn(picture, [label], own, [strength], fine)[0]
 
-    def sheet(self, picture: np.ndarray, own: Tensor | None = None, strength: float = 1.0) -> Image.Image:
+    def sheet(
+        self,
+        picture: np.ndarray,
+        own: Tensor | None = None,
+        strength: float = 1.0,
+        fine: Fine | None = None,
+    ) -> Image.Image:
         """The picture and its seven expressions in a captioned row."""
         every = range(len(EXPRESSIONS))
-        drawn = self._drawn(picture, every, own, [strength] * len(every))
-        return _row(picture, drawn, EXPRESSIONS)
+        drawn = self._drawn(picture, every, own, [strength] * len(every), fine)
+        return _row(fine.picture if fine else picture, drawn, EXPRESSIONS)
 
-    def strip(self, picture: np.ndarray, label: int, own: Tensor) -> Image.Image:
+    def strip(self, picture: np.ndarray, label: int, own: Tensor, fine: Fine | None = None) -> Image.Image:
         """The picture, and the expression `label` at each of `STRENGTHS`, in a captioned row."""
-        drawn = self._drawn(picture, [label] * len(STRENGTHS), own, STRENGTHS)
-        return _row(picture, drawn, tuple(f"{EXPRESSIONS[label]} {strength:g}" for strength in STRENGTHS))
+        drawn = self._drawn(picture, [label] * len(STRENGTHS), own, STRENGTHS, fine)
+        captions = tuple(f"{EXPRESSIONS[label]} {strength:g}" for strength in STRENGTHS)
+        return _row(fine.picture if fine else picture, drawn, captions)
 
     def _drawn(
-        self, picture: np.ndarray, labels: Sequence[int], own: Tensor | None, strengths: Sequence[float]
+        self,
+        picture: np.ndarray,
+        labels: Sequence[int],
+        own: Tensor | None,
+        strengths: Sequence[float],
+        fine: Fine | None,
     ) -> np.ndarray:
         """uint8 [labels, channels, height, width]: a picture with each label at its strength."""
-        image = repeat(torch.from_numpy(picture), "c h w -> n c h w", n=len(labels))
         label = torch.tensor(labels)
         if own is not None:
             label = between(own.expand(len(labels), -1), label, torch.tensor(strengths, dtype=own.dtype))
         elif min(strengths) < 1:
             raise ValueError("a strength below 1 needs to know what the picture shows")
-        return synthesize(self.snapshot.encoder, self.snapshot.generator, image, label).numpy()
+        networks, image = (self.snapshot.encoder, self.snapshot.generator), torch.from_numpy(picture)
+        if fine:
+            return retouch(*networks, image, label, fine).numpy()
+        return synthesize(*networks, repeat(image, "c h w -> n c h w", n=len(labels)), label).numpy()
 
 
 def _row(picture: np.ndarray, drawn: np.ndarray, captions: Sequence[str]) -> Image.Image:

@@ -16,7 +16,7 @@ BENCHES = sorted(ROOT.glob("bench/*.py"))
 LAYERS = (
     {"errors", "expressions", "machine", "batch", "draws", "patience", "adaptive", "edges", "drawing"},
     {"hardware", "config", "tree", "files", "pictures", "commandline", "order", "mix", "augment", "shipped"},
-    {"validity", "levels", "framing"},
+    {"validity", "levels", "framing", "photograph"},
     {"clock", "blocks", "losses", "dials", "reading", "ahead", "mixture"},
     {"residual", "balance", "decoded", "stages", "guided"},
     {"networks"},

@@ -15,6 +15,8 @@ from bench.gains import Options, model_of, work_of
 from bench.memory import told as told_of_memory
 from bench.opening import BATCH, ConstantPictures, open_here, simulate
 from bench.peers.step import PeerTrainer
+from bench.photographs import Photographs, as_read, readings
+from bench.photographs import table as table_of_photographs
 from bench.profile import PHASES, Clock, Cycle, Profile
 from bench.reading import decoders, readers_of, webdataset_grey
 from bench.strength import Strength, probabilities, table
@@ -27,10 +29,12 @@ from fes.networks import Networks
 from fes.objectives import AutoencoderObjective, CriticObjective
 from fes.players import bare_players
 from fes.runtime.player import Player
+from fes.shipped import shipped_judge
 from fes.stream import Stream
 from shards.index import Folder, ShardIndex
 from shards.sources.celeba import FACE, HEIGHT, WIDTH, read_celeba
 from shards.sources.fer2013 import read_fer2013
+from tests.photographs import people, photograph
 
 ROOT = Path(__file__).parents[1]
 OBJECTIVES = CriticObjective, AutoencoderObjective
@@ -234,3 +238,28 @@ def test_what_steps_took_stands_beside_the_estimate_and_no_room_is_told() -> Non
     assert "| 32 | 0.90 | no room |  | yes | no |" in told_of_memory(
         {**found, "measured": None}, measured=True
     )
+
+
+def test_the_photographs_bench_reads_faces_that_are_found_both_ways(tmp_path: Path) -> None:
+    (tmp_path / "us").mkdir()
+    for name, place in (("us/me.png", (60, 40)), ("you.jpg", (30, 70))):
+        pixels = photograph((400, 360), (people()[0], place, 250), mode="RGB")
+        Image.fromarray(pixels).save(tmp_path / name)
+    Image.fromarray(photograph((400, 360), mode="RGB")).save(tmp_path / "wall.png")
+    (tmp_path / "note.txt").write_text("no picture")
+    right, unfound = readings(Photographs(tmp_path, second_judge=shipped_judge()))
+    assert unfound == 1
+    assert [(each.shape, each.dtype) for each in right] == 4 * [((2, 7), torch.bool)]
+    assert torch.equal(right[0], right[2])
+    lines = table_of_photographs([torch.eye(2, 7).bool(), torch.ones(2, 7).bool()], 3).splitlines()
+    cells = "| 0.500 | 0.500 | 0.000 | 0.000 | 0.000 | 0.000 | 0.000 | 0.143 |"
+    assert lines[2] == f"| in the photograph's pixels, by the judge {cells}"
+    assert lines[3].startswith("| as the network draws them, by the judge | 1.000 | ")
+    assert lines[-1] == "2 photographs; 3 more without a face that was found"
+
+
+def test_a_photograph_is_made_as_small_and_grey_as_a_judge_wants_it() -> None:
+    drawn = torch.tensor([90, 120, 30], dtype=torch.uint8)[None, :, None, None].expand(2, 3, 96, 96)
+    assert torch.equal(as_read(drawn, 48), torch.full((2, 1, 48, 48), 101, dtype=torch.uint8))
+    grey = torch.arange(4, dtype=torch.uint8).reshape(1, 1, 2, 2).repeat_interleave(3, 2)
+    assert torch.equal(as_read(grey, 2)[0, 0], torch.tensor([[0, 1], [2, 3]], dtype=torch.uint8))

@@ -16,6 +16,8 @@ import yaml
 from tests.processes import CORES, REPOSITORY, Processes, free_port
 from tests.slurm import Slurm
 
+pytestmark = pytest.mark.alone
+
 SETTINGS = """
 batch: 16
 critic_steps: 2

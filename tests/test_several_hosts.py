@@ -14,6 +14,8 @@ from fes import train
 from tests.fes.launching import REPOSITORY, run_ranks
 from tests.hosts import Hosts, connected_hosts
 
+pytestmark = pytest.mark.alone
+
 SETTINGS = """
 batch: 12
 critic_steps: 2

@@ -19,6 +19,8 @@ import torch
 from fes.ahead import AHEAD, Note, Stall, read_ahead
 from fes.errors import InputError
 
+pytestmark = pytest.mark.alone
+
 ROOM = 3, 1, 2, 2
 
 

@@ -144,3 +144,65 @@ def test_an_average_lies_halfway_in_all_that_is_drawn():
     torch.testing.assert_close(found.mask, one.mask - 1)
     torch.testing.assert_close(found.flow, one.flow * 2)
     assert Drawing(one.drawn).averaged(Drawing(one.drawn)).mask is None
+
+
+def drawing(flow: bool = True, side: int = 8) -> Drawing:
+    """Of two grey pictures."""
+    source, bends = torch.tanh(numbers(2, 1, side, side, seed=5)), 0.3 * numbers(2, 2, 4, 4, seed=8)
+    drawn, mask = numbers(2, 1, side, side, seed=6), numbers(2, 1, side, side, seed=7)
+    return Drawing(drawn, source, mask, bends if flow else None)
+
+
+@pytest.mark.parametrize("flow", [False, True])
+def test_a_change_that_is_carried_over_to_its_own_source_is_the_picture(flow):
+    one = drawing(flow)
+    torch.testing.assert_close(one.carried_over(one.source), one.picture(), rtol=0, atol=1e-14)
+
+
+def test_a_change_of_a_grey_face_is_carried_over_to_each_channel_of_its_colours():
+    one = drawing()
+    found = one.carried_over(one.source.expand(-1, 3, -1, -1))
+    torch.testing.assert_close(found, one.picture().expand(-1, 3, -1, -1), rtol=0, atol=1e-14)
+
+
+def test_what_is_fine_goes_as_far_as_it_is_drawn_over_and_what_is_drawn_comes():
+    level, drawn, logit = torch.full((1, 1, 4, 4), 0.2), torch.full((1, 1, 4, 4), -0.7), 0.4
+    grain = 0.1 * torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(4, 4)  # of each cell's mean 0
+    one = Drawing(torch.atanh(drawn), level, torch.full((1, 1, 4, 4), logit), torch.zeros(1, 2, 4, 4))
+    cover = one.cover[0, 0, 0, 0]
+    found = one.carried_over(0.2 + grain[None, None])
+    wanted = 0.2 + (1 - cover) * grain + cover * (-0.7 - 0.2)
+    torch.testing.assert_close(found[0, 0], wanted, rtol=0, atol=1e-6)
+
+
+def test_what_is_fine_moves_as_its_source_does():
+    right = torch.tensor([math.atanh(1 / 8 / REACH * 0.9), 0.0]).reshape(1, 2, 1, 1).expand(1, 2, 4, 4) / 4
+    shut = torch.full((1, 1, 8, 8), -30.0)
+    fine = torch.tanh(numbers(1, 3, 32, 32, seed=2)).float()
+    found = Drawing(torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8), shut, right).carried_over(fine)
+    moved = bend(fine, right)
+    assert (found - moved).abs().max() < 0.1  # a mask is never quite shut
+    assert (found - fine).abs().max() > 0.5
+
+
+def test_a_change_arrives_as_far_as_it_is_let():
+    one, fine = drawing(), torch.tanh(numbers(2, 3, 24, 24, seed=3))
+    assert torch.equal(one.carried_over(fine, torch.ones(24, 24)), one.carried_over(fine))
+    assert torch.equal(one.carried_over(fine, torch.zeros(24, 24)), fine)
+    half = torch.ones(24, 24)
+    half[:, :12] = 0
+    found = one.carried_over(fine, half)
+    assert torch.equal(found[..., :12], fine[..., :12])
+    assert torch.equal(found[..., 12:], one.carried_over(fine)[..., 12:])
+
+
+def test_nothing_is_carried_over_where_all_is_drawn():
+    with pytest.raises(ValueError, match="nothing of its source"):
+        Drawing(numbers(1, 1, 8, 8)).carried_over(faces()[:1, :1])
+
+
+def test_drawings_of_a_batch_are_taken_apart():
+    one = drawing(flow=False)
+    first, second = one.apart()
+    torch.testing.assert_close(torch.cat([first.picture(), second.picture()]), one.picture())
+    assert first.flow is None

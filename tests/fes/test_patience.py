@@ -8,6 +8,8 @@ import pytest
 
 from fes.patience import Watchdog
 
+pytestmark = pytest.mark.alone
+
 
 class Told:
     """Keeps what is told until it is asked for."""

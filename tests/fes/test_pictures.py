@@ -190,6 +190,14 @@ def test_a_picture_is_written_in_the_format_of_its_ending_and_its_folder_made(tm
         assert image.format == {"png": "PNG", "jpg": "JPEG", "webp": "WEBP"}[ending]
 
 
+def test_little_is_lost_of_a_photograph_that_is_written_as_jpeg(tmp_path):
+    smooth = np.asarray(Image.radial_gradient("L"))
+    pixels = np.stack([smooth, smooth.T, 255 - smooth], 2)
+    write_picture(Image.fromarray(pixels), tmp_path / "a.jpg")
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert np.abs(np.asarray(image).astype(int) - pixels).mean() < 1.0
+
+
 @pytest.mark.parametrize("name", ["a", "a.xyz", "file/a.png", "folder.png"])
 def test_a_picture_that_cannot_be_written_is_one_sentence(tmp_path, name):
     (tmp_path / "file").write_text("in the way")

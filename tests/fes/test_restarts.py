@@ -15,6 +15,8 @@ import pytest
 from fes.train import main
 from tests.fes.launching import PATIENCE, REPOSITORY, run_ranks
 
+pytestmark = pytest.mark.alone
+
 TINY = """
 batch: 16
 critic_steps: 2

@@ -199,3 +199,47 @@ def test_a_place_that_cannot_be_written_is_told_in_one_sentence(snapshot_file, f
     )
     export = ["export", "--weights", snapshot_file, "--out", tmp_path / "file" / "a.safetensors"]
     assert "cannot write to the folder" in sentence(capsys, *export)
+
+
+def test_a_photograph_keeps_its_pixels_but_for_the_face_that_is_changed(tmp_path, capsys):
+    me, out = tmp_path / "me.png", tmp_path / "happy.png"
+    wall = photograph((500, 400), (people()[0], (210, 130), 150), mode="RGB").copy()
+    wall[..., 2] //= 2  # no grey photograph
+    Image.fromarray(wall).save(me)
+    main(["synthesize", str(me), "--to", "happy", "--out", str(out)])
+    told = capsys.readouterr().out
+    left, top, side = map(int, re.search(r"face at (\d+),(\d+),(\d+) of .* in its own pixels", told).groups())
+    changed = pixels(out).astype(int)
+    assert changed.shape == wall.shape
+    inside = np.zeros(wall.shape[:2], bool)
+    inside[top : top + side, left : left + side] = True
+    assert np.array_equal(changed[~inside], wall[~inside])
+    assert np.abs(changed - wall)[inside].max() > 20
+    assert np.array_equal(changed[top], wall[top])  # at the border of its square nothing changes yet
+
+
+def test_a_sheet_of_a_photograph_is_in_its_colours_and_as_the_network_draws_where_asked(tmp_path, capsys):
+    me, out = tmp_path / "me.png", tmp_path / "sheet.png"
+    Image.fromarray(photograph((500, 400), (people()[1], (80, 50), 300), mode="RGB")).save(me)
+    main(["synthesize", str(me), "--out", str(out)])
+    with Image.open(out) as sheet:
+        assert (sheet.mode, sheet.height) == ("RGB", 18 + 256)
+    main(["synthesize", str(me), "--out", str(out), "--detail", "network"])
+    assert " as 48 px, grey" in capsys.readouterr().out
+    with Image.open(out) as sheet:
+        assert (sheet.mode, sheet.height) == ("L", 18 + 144)
+
+
+def test_a_small_face_is_drawn_by_the_network_unless_its_photograph_is_asked_for(face_png, tmp_path, capsys):
+    for more, told in (((), "as 48 px, grey"), (("--detail", "photograph"), "in its own pixels")):
+        main(["synthesize", str(face_png), "--out", str(tmp_path / "sheet.png"), *more])
+        assert told in capsys.readouterr().out
+
+
+def test_networks_that_draw_every_pixel_are_told_to_leave_photographs(
+    snapshot_file, face_png, tmp_path, capsys
+):
+    asked = synthesize(snapshot_file, face_png, tmp_path / "a.png", "--detail", "photograph")
+    told = sentence(capsys, *asked)
+    assert "--detail photograph needs networks that bend a source" in told
+    assert f"those of {snapshot_file} draw every pixel" in told

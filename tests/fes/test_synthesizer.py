@@ -16,6 +16,7 @@ from fes.ema import Ema
 from fes.errors import InputError
 from fes.expressions import EXPRESSIONS
 from fes.networks import Networks
+from fes.photograph import Fine
 from fes.pictures import to_float, to_uint8
 from fes.snapshot import Snapshot, export_snapshot, load_snapshot, save_snapshot
 from fes.synthesizer import STRENGTHS, Synthesizer, all_expressions, between, synthesize
@@ -208,3 +209,41 @@ def test_a_bent_face_is_what_it_and_its_mirror_image_are_on_average(faces, tiny_
     with torch.no_grad():
         alone = to_uint8(networks.generator(networks.encoder(to_float(faces)), label))
     assert (found.int() - alone.int()).abs().max() > 1
+
+
+@pytest.fixture
+def bending(tiny_model) -> Synthesizer:
+    """Networks that bend and draw over a face a little, at random."""
+    model = dataclasses.replace(tiny_model, blocks="residual", skip="warp")
+    networks = Networks(model, seed=0)
+    rng = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weight in networks.generator.parameters():
+            weight.add_(0.05 * torch.randn(weight.shape, generator=rng))
+    return Synthesizer(Snapshot(networks.encoder, networks.generator, model, 1.0, {}))
+
+
+def test_a_face_in_its_own_few_pixels_is_retouched_as_it_is_drawn(bending, faces):
+    face = faces[0].numpy()
+    assert bending.retouches
+    for label in (HAPPY, SAD):
+        drawn = bending.one(face, label)
+        assert np.abs(drawn.astype(int) - face).max() > 5
+        assert np.abs(bending.one(face, label, fine=Fine(face)).astype(int) - drawn).max() <= 1
+    sheets = [np.asarray(bending.sheet(face, fine=fine)).astype(int) for fine in (None, Fine(face))]
+    assert np.abs(sheets[0] - sheets[1]).max() <= 2
+
+
+def test_a_photograph_is_retouched_in_its_own_pixels_and_colours(bending, faces):
+    fine = np.random.default_rng(0).integers(0, 256, (3, 160, 160), dtype=np.uint8)
+    found = bending.one(faces[0].numpy(), HAPPY, fine=Fine(fine))
+    assert found.shape == fine.shape
+    stays = torch.zeros(160, 160)
+    assert np.array_equal(bending.one(faces[0].numpy(), HAPPY, fine=Fine(fine, stays)), fine)
+    own = functional.one_hot(torch.tensor(SAD), CLASSES).float()
+    assert bending.strip(faces[0].numpy(), HAPPY, own, Fine(fine)).size == (6 * 164 - 4, 18 + 160)
+    assert bending.strip(faces[0].numpy(), HAPPY, own, Fine(fine)).mode == "RGB"
+
+
+def test_networks_that_draw_every_pixel_do_not_retouch(shifting):
+    assert not shifting.retouches

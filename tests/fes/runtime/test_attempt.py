@@ -19,6 +19,8 @@ from torch.distributed import TCPStore
 from fes.runtime.attempt import _KEY, Gathering, _ask_name, _name_attempt
 from tests.fes.launching import REPOSITORY
 
+pytestmark = pytest.mark.alone
+
 
 def test_a_rank_that_is_early_waits_for_the_rank_0_of_its_own_attempt(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")

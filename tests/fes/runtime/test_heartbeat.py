@@ -16,6 +16,8 @@ from fes.runtime.heartbeat import limited
 from fes.runtime.processes import Runtime
 from tests.fes.launching import Ranks, started, until
 
+pytestmark = pytest.mark.alone
+
 TIMEOUT = 3.0
 
 

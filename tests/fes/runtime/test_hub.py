@@ -1,7 +1,11 @@
 """What is told about ranks that are gone or hang: one sentence, however many they are."""
 
+import pytest
+
 from fes.runtime.hub import sentence_on_hung, sentence_on_lost
 from fes.runtime.pulse import Beat
+
+pytestmark = pytest.mark.alone
 
 NAMES = [f"rank {rank} (host a, process {100 + rank})" for rank in range(8)]
 GO_ON = "and the same command goes on from the newest state"

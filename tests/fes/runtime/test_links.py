@@ -14,6 +14,8 @@ import pytest
 from fes.errors import InputError
 from fes.runtime.links import Meeting, Wire, accept, connect, listen
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture
 def pair() -> Iterator[tuple[Wire, Wire]]:

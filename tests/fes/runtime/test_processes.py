@@ -10,6 +10,8 @@ import torch
 
 from fes.runtime.processes import in_one_sentence, readers_for
 
+pytestmark = pytest.mark.alone
+
 REPOSITORY = Path(__file__).parents[3]
 START = """
 from fes.errors import told_in_one_sentence

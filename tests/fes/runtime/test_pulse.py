@@ -2,7 +2,11 @@
 
 import time
 
+import pytest
+
 from fes.runtime.pulse import FIRST, SLOWER, UNTRIED, Beat, Pulse, stragglers
+
+pytestmark = pytest.mark.alone
 
 
 def beat(step: int, place: str) -> Beat:

@@ -14,6 +14,8 @@ from fes.runtime.processes import Runtime
 from fes.runtime.stopping import MOST_STEPS, SOON, Stopping
 from tests.fes.launching import started, until
 
+pytestmark = pytest.mark.alone
+
 
 def count_steps(folder: Path) -> None:
     """Steps on two ranks, of which the second is slow; tells when the first is about to wait for it."""

@@ -1,0 +1,107 @@
+"""How photographs are read whose faces were changed in their own pixels (`python -m bench.photographs`).
+
+    python -m bench.photographs --folder webmorph [--weights runs/fer2013] [--second-judge second.safetensors]
+
+The largest face of each photograph is found and drawn with all seven expressions, at most 256 pixels large,
+and by the network alone; both are made as small and grey as the judge wants them. The table is Markdown: how
+many are read as asked. Photographs in which no face is found are left out, and counted.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+from torch import Tensor
+from torch.nn import functional
+
+from fes.commandline import FOUND
+from fes.expressions import EXPRESSIONS
+from fes.framing import framed
+from fes.judge import load_judge
+from fes.photograph import Photograph
+from fes.pictures import read_pixels
+from fes.shipped import shipped_judge, shipped_retoucher
+from fes.snapshot import Snapshot, load_snapshot
+from fes.synthesizer import Synthesizer, retouch, synthesize
+
+SIDE = 256
+LUMA = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+ENDINGS = {".jpg", ".jpeg", ".png", ".webp"}
+WAYS = "in the photograph's pixels", "as the network draws them"
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """How many faces of photographs are read as asked, changed in their own pixels, and by the network."""
+
+    folder: Path
+    """Photographs, at any depth."""
+    weights: Path | None = None
+    """A snapshot or a run. None: the weights for photographs that come with fes."""
+    judge: Path | None = None
+    """A judge of grey faces. None: the one that comes with fes."""
+    second_judge: Path | None = None
+    """Another one."""
+
+
+def drawn_of(path: Path, snapshot: Snapshot) -> tuple[Tensor, Tensor] | None:
+    """A photograph's face with each expression, both ways, uint8 [classes, channels, side, side]; None where
+    no face is found."""
+    pixels = read_pixels(path)
+    frame = framed(pixels, FOUND)
+    if frame.square is None:
+        return None
+    networks, label = (snapshot.encoder, snapshot.generator), torch.arange(len(EXPRESSIONS))
+    picture = torch.from_numpy(Synthesizer(snapshot).read(path, frame.square))
+    fine = Photograph(path, pixels, frame.square).face(SIDE)
+    alone = synthesize(*networks, picture.expand(len(label), -1, -1, -1), label)
+    return retouch(*networks, picture, label, fine), alone
+
+
+def as_read(drawn: Tensor, side: int) -> Tensor:
+    """uint8 [n, channels, height, width] -> uint8 [n, 1, side, side], grey."""
+    grey = drawn.float() if drawn.shape[1] == 1 else (drawn.float() * LUMA).sum(1, keepdim=True)
+    return functional.interpolate(grey, size=(side, side), mode="area").round().byte()
+
+
+def readings(asked: Photographs) -> tuple[list[Tensor], int]:
+    """For each judge and way, which faces are read as asked, bool [photographs, classes]; and in how many
+    photographs no face was found."""
+    snapshot = load_snapshot(asked.weights or shipped_retoucher())
+    judges = [load_judge(path) for path in (asked.judge or shipped_judge(), asked.second_judge) if path]
+    right: list[list[Tensor]] = [[] for _ in range(len(judges) * len(WAYS))]
+    unfound = 0
+    for path in photographs_in(asked.folder):
+        drawn = drawn_of(path, snapshot)
+        if drawn is None:
+            unfound += 1
+            continue
+        seen = [judge.probabilities(as_read(way, judge.resolution)) for judge in judges for way in drawn]
+        for kept, probabilities in zip(right, seen, strict=True):
+            kept.append(probabilities.argmax(1) == torch.arange(len(EXPRESSIONS)))
+    return [torch.stack(each) for each in right], unfound
+
+
+def photographs_in(folder: Path) -> Iterator[Path]:
+    """Picture files, by name."""
+    return (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in ENDINGS)
+
+
+def table(right: list[Tensor], unfound: int) -> str:
+    """A row for each judge and way."""
+    lines = [f"| read as asked | {' | '.join(EXPRESSIONS)} | all |", "|---" * (len(EXPRESSIONS) + 2) + "|"]
+    for number, each in enumerate(right):
+        who = "by the judge" if number < len(WAYS) else "by the second judge"
+        shares = [*each.float().mean(0).tolist(), each.float().mean().item()]
+        cells = " | ".join(f"{share:.3f}" for share in shares)
+        lines.append(f"| {WAYS[number % len(WAYS)]}, {who} | {cells} |")
+    return "\n".join(
+        [*lines, "", f"{len(right[0])} photographs; {unfound} more without a face that was found"]
+    )
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    print(table(*readings(tyro.cli(Photographs))))
