@@ -7,7 +7,12 @@ Every other exception is a fault of fes and keeps its traceback.
 import contextlib
 import difflib
 import sys
+import time
 from collections.abc import Iterable, Iterator
+
+WHILE = 20.0
+"""Seconds that a process leaves to the one that tells: launchers end all others as soon as one has ended, and
+would end that one before it has come so far."""
 
 
 class InputError(ValueError):
@@ -44,10 +49,13 @@ def nearest(name: str, choices: Iterable[str]) -> str:
 
 @contextlib.contextmanager
 def told_in_one_sentence(program: str, silent: bool = False) -> Iterator[None]:
-    """Turns an `InputError` into its sentence on stderr, unless `silent`, and exit code 2."""
+    """Turns an `InputError` into its sentence on stderr and exit code 2; where it is `silent`, as another
+    process tells the same, into a while of waiting and that code."""
     try:
         yield
     except InputError as error:
-        if not silent:
+        if silent:
+            time.sleep(WHILE)
+        else:
             print(f"{program}: {error}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -31,8 +31,6 @@ from fes.runtime.processes import Runtime
 from fes.state import list_states
 from tests.fes.launching import run_ranks
 
-pytestmark = pytest.mark.alone
-
 CPU = torch.device("cpu")
 
 

@@ -28,8 +28,6 @@ from tests.fes.rank import (
     try_everything,
 )
 
-pytestmark = pytest.mark.alone
-
 COUNTS = 1, 2, 3, 4
 STOPPED = 2  # ranks that stop in the middle, for others to go on
 FINISHED = [(count, way) for count in COUNTS for way in WAYS]

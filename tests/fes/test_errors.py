@@ -2,6 +2,7 @@
 
 import pytest
 
+from fes import errors
 from fes.errors import InputError, nearest, told_in_one_sentence
 
 
@@ -20,11 +21,16 @@ def test_an_input_error_becomes_a_sentence_and_code_2(capsys):
     assert (shown.out, shown.err) == ("", "fes: there is no such face\n")
 
 
-def test_only_one_of_several_processes_says_the_sentence(capsys):
+def test_only_one_of_several_processes_says_the_sentence_and_the_others_leave_it_the_time(
+    capsys, monkeypatch
+):
+    waited = []
+    monkeypatch.setattr(errors.time, "sleep", waited.append)
     with pytest.raises(SystemExit) as ended, told_in_one_sentence("fes", silent=True):
         raise InputError("there is no such face")
     assert ended.value.code == 2
     assert capsys.readouterr().err == ""
+    assert waited == [errors.WHILE]
 
 
 def test_a_fault_of_the_program_keeps_its_traceback():

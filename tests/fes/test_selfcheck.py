@@ -27,8 +27,6 @@ from fes.selfcheck.comparison import Comparison, affordable
 from fes.selfcheck.verdict import FLOAT32, FLOAT64, Difference, Found, furthest, judged
 from tests.fes.launching import REPOSITORY, run_ranks
 
-pytestmark = pytest.mark.alone
-
 MODEL = {"latent_dim": 8, "max_features": 32, "min_features": 8, "latent_critic_features": 16}
 TINY = [*(f"--model.{name.replace('_', '-')}={value}" for name, value in MODEL.items()), "--critic-steps=2"]
 CONFIG = Config(

@@ -26,8 +26,6 @@ from tests.fes.runtime.engines import (
     smooth_adam,
 )
 
-pytestmark = pytest.mark.alone
-
 TINY = """
 batch: 16
 critic_steps: 2
