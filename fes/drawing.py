@@ -59,7 +59,7 @@ class Drawing(NamedTuple):
         it in all channels, and as far as the source is drawn over, it loses what it has beyond the source.
 
         Args:
-            fine: [batch, channels, height, width] in [-1, 1], with as many channels as the source or more.
+            fine: [batch, channels, height, width] in [-1, 1], grey or in colour, whatever the source is.
             share: [height, width] from 0, where what is fine stays as it is, to 1; None: 1 everywhere.
 
         Returns:
@@ -76,11 +76,13 @@ class Drawing(NamedTuple):
             return shares * functional.interpolate(x, size=size, mode="bicubic")
 
         bent, cover = self._bent(self.source), self.cover
-        added = enlarged(cover * (torch.tanh(self.drawn) - bent))
+        added = cover * (torch.tanh(self.drawn) - bent)
+        if added.shape[1] > fine.shape[1]:  # a grey photograph, and networks that see colours
+            added = added.mean(1, keepdim=True)
         coarse = self._bent(functional.interpolate(fine, size=self.source.shape[-2:], mode="area"))
         bent_fine = self._bent(fine, share)
         grain = bent_fine - functional.interpolate(coarse, size=size, mode="bicubic")
-        return bent_fine - enlarged(cover) * grain + added
+        return bent_fine - enlarged(cover) * grain + enlarged(added)
 
     def _bent(self, x: Tensor, share: Tensor | None = None) -> Tensor:
         return x if self.flow is None else bend(x, self.flow, share)

@@ -165,6 +165,16 @@ def test_a_change_of_a_grey_face_is_carried_over_to_each_channel_of_its_colours(
     torch.testing.assert_close(found, one.picture().expand(-1, 3, -1, -1), rtol=0, atol=1e-14)
 
 
+def test_a_change_in_colours_of_a_grey_picture_is_their_mean():
+    grey = drawing(flow=False)
+    tints = torch.tensor([0.5, 1.0, 1.5], dtype=torch.float64).reshape(1, 3, 1, 1)
+    source = grey.source.expand(-1, 3, -1, -1)
+    coloured = Drawing(torch.atanh(torch.tanh(grey.drawn) * tints * 0.6), source, grey.mask)
+    plain = Drawing(torch.atanh(torch.tanh(grey.drawn) * 0.6), grey.source, grey.mask)
+    found = coloured.carried_over(grey.source)
+    torch.testing.assert_close(found, plain.carried_over(grey.source), rtol=0, atol=1e-14)
+
+
 def test_what_is_fine_goes_as_far_as_it_is_drawn_over_and_what_is_drawn_comes():
     level, drawn, logit = torch.full((1, 1, 4, 4), 0.2), torch.full((1, 1, 4, 4), -0.7), 0.4
     grain = 0.1 * torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(4, 4)  # of each cell's mean 0
