@@ -94,6 +94,10 @@ class Synthesize:
                 "--detail photograph needs networks that bend a source or draw over it (--model.skip warp "
                 f"or mask); those of {self.weights} draw every pixel: leave it out"
             )
+        if photograph.side < 2:
+            raise InputError(
+                f"a face of one pixel in {self.image} cannot be changed: --crop tells a larger square"
+            )
         return photograph
 
     def _check(self) -> None:

@@ -236,6 +236,11 @@ def test_a_small_face_is_drawn_by_the_network_unless_its_photograph_is_asked_for
         assert told in capsys.readouterr().out
 
 
+def test_a_face_of_one_pixel_is_told(face_png, tmp_path, capsys):
+    asked = ["synthesize", str(face_png), "--crop", "0,0,1", "--detail", "photograph"]
+    assert "a face of one pixel in" in sentence(capsys, *asked, "--out", str(tmp_path / "a.png"))
+
+
 def test_networks_that_draw_every_pixel_are_told_to_leave_photographs(
     snapshot_file, face_png, tmp_path, capsys
 ):
