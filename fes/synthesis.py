@@ -43,7 +43,7 @@ class Synthesize:
     """Where to write the result."""
     detail: Literal["photograph", "network"] | None = None
     """Whose pixels and colours the result has: the photograph's own, moved and little drawn over, and with
-    --to all of it, with the face changed; or those that the network draws (48 px, grey, with the weights that
+    --to, but for --strip, all of it; or those that the network draws (48 px, grey, with the weights that
     come with fes). None: the photograph's with the weights that come with fes, where the face is large."""
     to: str | None = None
     """One expression (angry, disgusted, afraid, happy, sad, surprised, neutral) instead of the sheet."""
