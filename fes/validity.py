@@ -87,9 +87,16 @@ _WEIGHTS_OF_STAGES = {
     "autoencoder": ("reconstruction_weight", "latent_weight"),
     "gan": ("image_weight", "expression_weight", "guide_weight"),
 }
-_OF_SKIPS = {"loss.paint_weight": ("mask", "warp"), "loss.strain_weight": ("warp",)}
-"""Settings that only some kinds of skip know."""
-_SHARES = ("augment.class_balance", "augment.strength", "loss.guide_painting", "loss.paint_free")
+_OF_SKIPS = {"paint_weight": ("mask", "warp"), "strain_weight": ("warp",)}
+"""Weights of the loss that only some kinds of skip know."""
+_SHARES = (
+    *("augment.class_balance", "augment.strength"),
+    *(
+        f"{section}.{name}"
+        for section in ("loss", "stages.closing")
+        for name in ("guide_painting", "paint_free")
+    ),
+)
 
 
 def check(config: Config) -> Config:
@@ -107,8 +114,9 @@ def check(config: Config) -> Config:
     for name in sorted({*numbers, *_NUMBERS}):
         _check_number(name, attrgetter(name)(config))
     for name in _SHARES:
-        if not 0 <= attrgetter(name)(config) <= 1:
-            raise InputError(f"{_flag(name)} is {attrgetter(name)(config)}: it must be from 0 to 1")
+        share = attrgetter(name)(config)
+        if share is not None and not 0 <= share <= 1:
+            raise InputError(f"{_flag(name)} is {share}: it must be from 0 to 1")
     check_shape(config.model.resolution, config.model.channels, "--model.")
     _check_stages(config)
     if config.evaluation.second_judge and not config.evaluation.judge:
@@ -122,22 +130,30 @@ def check(config: Config) -> Config:
             "--loss.guide-weight and --start.guide belong together: how strongly a guide pulls, and its "
             "file, made by 'fes judge train --noise 0.5'"
         )
-    for name, skips in _OF_SKIPS.items():
-        if attrgetter(name)(config) and config.model.skip not in skips:
-            asked = f"{_flag(name)} is {attrgetter(name)(config):g}"
-            raise InputError(f"{asked}: leave it out, or take --model.skip {' or '.join(skips)}")
+    for section in ("loss", "stages.closing"):
+        _check_skip(config, section)
     clear = config.loss.guide_clear, config.stages.closing.guide_clear
     if clear != (None, None) and config.loss.guide_margin is None:
         raise InputError(
             "--loss.guide-clear bounds what --loss.guide-margin asks for, which is not given: give one, "
             "as 0, or leave both out"
         )
-    if config.loss.guide_painting < 1 and config.model.skip != "warp":
-        raise InputError(
-            f"--loss.guide-painting is {config.loss.guide_painting:g}, and with --model.skip "
-            f"{config.model.skip} a guide can do nothing but paint: leave it out, or take --model.skip warp"
-        )
     return config
+
+
+def _check_skip(config: Config, section: str) -> None:
+    """That the skip knows what a section with weights of the loss asks for."""
+    asked, skip = attrgetter(section)(config), config.model.skip
+    for name, skips in _OF_SKIPS.items():
+        weight = getattr(asked, name)
+        if weight and skip not in skips:
+            flag = _flag(f"{section}.{name}")
+            raise InputError(f"{flag} is {weight:g}: leave it out, or take --model.skip {' or '.join(skips)}")
+    if asked.guide_painting not in (None, 1) and skip != "warp":
+        raise InputError(
+            f"{_flag(f'{section}.guide_painting')} is {asked.guide_painting:g}, and with --model.skip {skip} "
+            "a guide can do nothing but paint: leave it out, or take --model.skip warp"
+        )
 
 
 def guided(config: Config) -> bool:

@@ -82,7 +82,15 @@ class ClosingStage:
     """In place of the loss's."""
     guide_clear: float | None = None
     """In place of the loss's."""
+    guide_painting: float | None = None
+    """In place of the loss's."""
     light_weight: float | None = None
+    """In place of the loss's."""
+    paint_weight: float | None = None
+    """In place of the loss's."""
+    paint_free: float | None = None
+    """In place of the loss's."""
+    strain_weight: float | None = None
     """In place of the loss's."""
     critic_rate: float | None = None
     """In place of the optimiser's."""

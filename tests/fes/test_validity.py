@@ -172,6 +172,25 @@ def test_good_values_pass(good):
         ),
         ({"loss": LossConfig(paint_free=-0.1)}, "--loss.paint-free is -0.1: it must be"),
         (
+            {"stages": StagesConfig(closing=ClosingStage(1.0, paint_weight=1.0))},
+            "--stages.closing.paint-weight is 1: leave it out, or take --model.skip mask or warp",
+        ),
+        (
+            {
+                "stages": StagesConfig(closing=ClosingStage(1.0, strain_weight=0.5)),
+                "model": ModelConfig(skip="mask"),
+            },
+            "--stages.closing.strain-weight is 0.5: leave it out, or take --model.skip warp",
+        ),
+        (
+            {"stages": StagesConfig(closing=ClosingStage(1.0, paint_free=1.5))},
+            "--stages.closing.paint-free is 1.5: it must be from 0 to 1",
+        ),
+        (
+            {"stages": StagesConfig(closing=ClosingStage(1.0, guide_painting=0.0))},
+            "--stages.closing.guide-painting is 0, and with --model.skip none a guide can do nothing but",
+        ),
+        (
             {"loss": LossConfig(guide_painting=1.5), "model": ModelConfig(skip="warp")},
             "--loss.guide-painting is 1.5: it must be from 0 to 1",
         ),
