@@ -4,10 +4,10 @@
 
 The largest face of each photograph is found and drawn with all seven expressions, at most 256 pixels large,
 and by the network alone; both are made as small and grey as the judge wants them. The table is Markdown: how
-many are read as asked. Photographs in which no face is found are left out, and counted.
+many are read as asked. As `fes synthesize` does it, pictures that are a face are taken whole. Photographs in
+which no face is found are left out, and counted.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,13 +17,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from fes.commandline import FOUND
+from fes.errors import InputError, told_in_one_sentence
 from fes.expressions import EXPRESSIONS
 from fes.framing import framed
-from fes.judge import load_judge
+from fes.judge import Judge, load_judge
 from fes.photograph import Photograph
-from fes.pictures import read_pixels
 from fes.shipped import shipped_judge, shipped_retoucher
-from fes.snapshot import Snapshot, load_snapshot
 from fes.synthesizer import Synthesizer, retouch, synthesize
 
 SIDE = 256
@@ -46,18 +45,18 @@ class Photographs:
     """Another one."""
 
 
-def drawn_of(path: Path, snapshot: Snapshot) -> tuple[Tensor, Tensor] | None:
+def drawn_of(path: Path, synthesizer: Synthesizer) -> tuple[Tensor, Tensor] | None:
     """A photograph's face with each expression, both ways, uint8 [classes, channels, side, side]; None where
     no face is found."""
-    pixels = read_pixels(path)
-    frame = framed(pixels, FOUND)
-    if frame.square is None:
+    photograph = Photograph.read(path)
+    frame = framed(photograph.pixels, FOUND)
+    if frame.missed:
         return None
+    photograph, snapshot = photograph.around(frame.square), synthesizer.snapshot
     networks, label = (snapshot.encoder, snapshot.generator), torch.arange(len(EXPRESSIONS))
-    picture = torch.from_numpy(Synthesizer(snapshot).read(path, frame.square))
-    fine = Photograph(path, pixels, frame.square).face(SIDE)
+    picture = torch.from_numpy(synthesizer.see(photograph))
     alone = synthesize(*networks, picture.expand(len(label), -1, -1, -1), label)
-    return retouch(*networks, picture, label, fine), alone
+    return retouch(*networks, picture, label, photograph.fine(SIDE)), alone
 
 
 def as_read(drawn: Tensor, side: int) -> Tensor:
@@ -68,25 +67,49 @@ def as_read(drawn: Tensor, side: int) -> Tensor:
 
 def readings(asked: Photographs) -> tuple[list[Tensor], int]:
     """For each judge and way, which faces are read as asked, bool [photographs, classes]; and in how many
-    photographs no face was found."""
-    snapshot = load_snapshot(asked.weights or shipped_retoucher())
-    judges = [load_judge(path) for path in (asked.judge or shipped_judge(), asked.second_judge) if path]
+    photographs no face was found.
+
+    Raises:
+        InputError: there is nothing to read, or to read it with.
+    """
+    paths, synthesizer, judges = photographs_in(asked.folder), retoucher(asked.weights), judges_of(asked)
     right: list[list[Tensor]] = [[] for _ in range(len(judges) * len(WAYS))]
     unfound = 0
-    for path in photographs_in(asked.folder):
-        drawn = drawn_of(path, snapshot)
+    for path in paths:
+        drawn = drawn_of(path, synthesizer)
         if drawn is None:
             unfound += 1
             continue
         seen = [judge.probabilities(as_read(way, judge.resolution)) for judge in judges for way in drawn]
         for kept, probabilities in zip(right, seen, strict=True):
             kept.append(probabilities.argmax(1) == torch.arange(len(EXPRESSIONS)))
+    if not right[0]:
+        raise InputError(f"no face was found in any of the {unfound} photographs in {asked.folder}")
     return [torch.stack(each) for each in right], unfound
 
 
-def photographs_in(folder: Path) -> Iterator[Path]:
-    """Picture files, by name."""
-    return (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in ENDINGS)
+def photographs_in(folder: Path) -> list[Path]:
+    """Picture files, by name; raises `InputError` where there are none."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in ENDINGS]
+    if not paths:
+        raise InputError(f"--folder {folder} holds no photographs ({', '.join(sorted(ENDINGS))})")
+    return paths
+
+
+def retoucher(weights: Path | None) -> Synthesizer:
+    """Raises `InputError` where there are no such weights, or all of a face is drawn by them."""
+    synthesizer = Synthesizer.load(weights or shipped_retoucher())
+    if not synthesizer.retouches:
+        raise InputError(f"--weights {weights} draw every pixel: there is nothing to carry over")
+    return synthesizer
+
+
+def judges_of(asked: Photographs) -> list[Judge]:
+    """One or two; raises `InputError` for one that reads no grey faces."""
+    judges = [load_judge(path) for path in (asked.judge or shipped_judge(), asked.second_judge) if path]
+    for judge in judges:
+        judge.check_shape(judge.resolution, 1)
+    return judges
 
 
 def table(right: list[Tensor], unfound: int) -> str:
@@ -104,4 +127,5 @@ def table(right: list[Tensor], unfound: int) -> str:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    print(table(*readings(tyro.cli(Photographs))))
+    with told_in_one_sentence("photographs"):
+        print(table(*readings(tyro.cli(Photographs))))

@@ -5,7 +5,7 @@ Much of an expression moves what is there: brows sink, the corners of a mouth ri
 in it, as teeth, is drawn over it through a mask.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -55,8 +55,9 @@ class Drawing(NamedTuple):
     def carried_over(self, fine: Tensor, share: Tensor | None = None) -> Tensor:
         """The same change of a picture of that face with more pixels, or with colours that its source lacks.
 
-        What is fine is bent as the source is. How far what is drawn departs from the bent source is added to
-        it in all channels, and as far as the source is drawn over, it loses what it has beyond the source.
+        Where `picture` is lerp(bent, drawn, mask), this is lerp(bent fine, tinted, share * mask): what is
+        fine is bent as the source is, and drawn over with what is drawn as that would be with the fine
+        picture's light and colours, tinted = drawn + (the fine picture, made as small and bent) - bent.
 
         Args:
             fine: [batch, channels, height, width] in [-1, 1], grey or in colour, whatever the source is.
@@ -70,19 +71,15 @@ class Drawing(NamedTuple):
         """
         if self.source is None or self.mask is None:
             raise ValueError("what is drawn anew everywhere has nothing of its source to carry over")
-        size, shares = fine.shape[-2:], 1.0 if share is None else share.to(fine.dtype)
-
-        def enlarged(x: Tensor) -> Tensor:
-            return shares * functional.interpolate(x, size=size, mode="bicubic")
-
-        bent, cover = self._bent(self.source), self.cover
-        added = cover * (torch.tanh(self.drawn) - bent)
-        if added.shape[1] > fine.shape[1]:  # a grey photograph, and networks that see colours
-            added = added.mean(1, keepdim=True)
-        coarse = self._bent(functional.interpolate(fine, size=self.source.shape[-2:], mode="area"))
-        bent_fine = self._bent(fine, share)
-        grain = bent_fine - functional.interpolate(coarse, size=size, mode="bicubic")
-        return bent_fine - enlarged(cover) * grain + enlarged(added)
+        small, large = self.source.shape[-2:], fine.shape[-2:]
+        departure = torch.tanh(self.drawn) - self._bent(self.source)
+        if departure.shape[1] > fine.shape[1]:  # a grey photograph, and networks that see colours
+            departure = departure.mean(1, keepdim=True)
+        tinted = departure + self._bent(_resized(fine, small))
+        cover = _resized(self.cover, large).clamp(0, 1)
+        if share is not None:
+            cover = cover * share.to(cover.dtype)
+        return torch.lerp(self._bent(fine, share), _resized(tinted, large), cover)
 
     def _bent(self, x: Tensor, share: Tensor | None = None) -> Tensor:
         return x if self.flow is None else bend(x, self.flow, share)
@@ -121,6 +118,16 @@ class Drawing(NamedTuple):
         """What lies halfway to another drawing of the same source."""
         pairs = zip(self, other, strict=True)
         return Drawing(*(None if one is None else (one + another) / 2 for one, another in pairs))
+
+
+def _resized(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Pictures [batch, channels, height, width] of another size: each pixel the mean of those that it takes
+    the place of, or, where there are to be more of them, smooth between them."""
+    if x.shape[-2:] == tuple(size):
+        return x
+    if size[0] < x.shape[-2]:
+        return functional.interpolate(x, size=size, mode="area")
+    return functional.interpolate(x, size=size, mode="bicubic")
 
 
 def passing(x: Tensor, share: float) -> Tensor:

@@ -21,6 +21,8 @@ class Frame(NamedTuple):
     """Which part of the picture it is, as in "the central square" of it."""
     advice: str = ""
     """What follows that, where there could be a better one."""
+    missed: bool = False
+    """Whether a face was looked for and none found."""
 
 
 def framed(pixels: np.ndarray, asked: Square | str) -> Frame:
@@ -42,7 +44,9 @@ def framed(pixels: np.ndarray, asked: Square | str) -> Frame:
     if is_cut_out(pixels, faces):
         return middle
     if not faces:
-        return middle._replace(advice="; no face was found: --crop LEFT,TOP,SIDE tells where one is")
+        return middle._replace(
+            advice="; no face was found: --crop LEFT,TOP,SIDE tells where one is", missed=True
+        )
     largest, *others = faces
     return Frame(largest, f"the face at {_flag(largest)}", _told_of(others))
 

@@ -14,11 +14,11 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from fes.errors import InputError
-from shards.pictures import decode_picture, normalised
-from shards.schema import Crop, Square
 
 _QUALITY = 95
 """Of pictures in formats that lose something: Pillow's own 75 and 80 are seen in a photograph."""
+_CLEAR = ".png", ".webp", ".tif", ".tiff", ".gif", ".apng", ".jp2", ".avif"
+"""Endings of the files of formats that know transparency."""
 _CAPTION = 18
 _GAP = 4
 
@@ -33,32 +33,9 @@ def to_uint8(x: Tensor) -> Tensor:
     return x.mul(127.5).add_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
-def read_picture(path: Path, resolution: int, channels: int, square: Square | None = None) -> np.ndarray:
-    """A picture file, of any size, grey or colour -> uint8 [channels, resolution, resolution].
-
-    It is read as those that are trained on: upright, and cut to its central square, or to `square`.
-
-    Raises:
-        InputError: no such file, not a picture, or `square` does not lie in it.
-    """
-    with _told_by_its_name(path):
-        kept, pixels = normalised(path.read_bytes())
-        crop = _crop_of(path, pixels, square) if square else None
-        return decode_picture(kept, resolution, channels, crop)
-
-
-def read_pixels(path: Path) -> np.ndarray:
-    """A picture file, upright -> uint8 [height, width, channels] with 1 (grey) or 3 (RGB) channels.
-
-    Raises:
-        InputError: no such file, or not a picture.
-    """
-    with _told_by_its_name(path):
-        return normalised(path.read_bytes())[1]
-
-
 @contextlib.contextmanager
-def _told_by_its_name(path: Path) -> Iterator[None]:
+def told_by_name(path: Path) -> Iterator[None]:
+    """What reading a picture file raises, as an `InputError` that names the file."""
     try:
         yield
     except InputError:
@@ -69,16 +46,6 @@ def _told_by_its_name(path: Path) -> Iterator[None]:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise InputError(f"{path} cannot be read as a picture: {error}") from None
-
-
-def _crop_of(path: Path, pixels: np.ndarray, square: Square) -> Crop:
-    (height, width, _), (left, top, side) = pixels.shape, square
-    if left < 0 or top < 0 or side < 1 or left + side > width or top + side > height:
-        raise InputError(
-            f"the square of {side} pixels from {left}, {top} on does not lie in {path}, "
-            f"which is {width} pixels wide and {height} high"
-        )
-    return Crop(width, height, left, top, side)
 
 
 def as_image(picture: np.ndarray) -> Image.Image:
@@ -113,12 +80,21 @@ def sheet(rows: np.ndarray, captions: Sequence[str] = (), tile: int | None = Non
 def write_picture(image: Image.Image, path: Path) -> None:
     """Saves in the format that the file's ending names, making the folder if need be.
 
+    A colour profile, EXIF and resolution that the image has (`info`) are written where the format knows them;
+    transparency is, or is laid on white.
+
     Raises:
         InputError: the ending names no format, or the file cannot be written.
     """
+    if image.mode == "RGBA" and path.suffix.lower() not in _CLEAR:
+        white = Image.new("RGBA", image.size, "white")
+        white.alpha_composite(image)
+        white.info, image = image.info, white
+        image = image.convert("RGB")
+    beside = {name: image.info[name] for name in ("icc_profile", "exif", "dpi") if name in image.info}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(path, quality=_QUALITY)
+        image.save(path, quality=_QUALITY, **beside)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"cannot write the picture {path}: {reason}") from None

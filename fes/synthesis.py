@@ -19,13 +19,15 @@ from fes.files import check_file
 from fes.framing import framed
 from fes.judge import load_judge
 from fes.photograph import Photograph
-from fes.pictures import as_image, read_pixels, write_picture
+from fes.pictures import as_image, write_picture
 from fes.shipped import shipped_judge, shipped_retoucher, shipped_synthesizer
 from fes.snapshot import export_snapshot
 from fes.synthesizer import Synthesizer
 
 _LARGE = 96
-"""Pixels of a face's side from which on a photograph has detail that small networks do not."""
+"""Pixels of a picture's shorter side from which on it is a photograph, and no face of a data set."""
+_MUCH = 0.3
+"""Share of a face from which on what is drawn over it cannot hide among a photograph's pixels."""
 _TILE = 256
 """Pixels of a photograph's faces on a sheet, at the most."""
 
@@ -37,14 +39,15 @@ class Synthesize:
     image: tyro.conf.Positional[Path]
     """A photograph with a frontal face; any size, grey or colour."""
     weights: Path | None = None
-    """A snapshot-*.safetensors, or the folder of a run: its newest snapshot. None: the weights that come with
-    fes, for photographs or for small faces."""
+    """A snapshot-*.safetensors, or the folder of a run: its newest snapshot; --detail photograph changes the
+    photograph with it. None: the weights that come with fes, for photographs or for small faces."""
     out: Path = Path("expressions.png")
     """Where to write the result."""
     detail: Literal["photograph", "network"] | None = None
     """Whose pixels and colours the result has: the photograph's own, moved and little drawn over, and with
-    --to, but for --strip, all of it; or those that the network draws (48 px, grey, with the weights that
-    come with fes). None: the photograph's with the weights that come with fes, where the face is large."""
+    --to, but for --strip, all of it, with its colour profile and EXIF, in 8 bits; or those that the network
+    draws (48 px, grey, with the weights that come with fes). None: with the weights that come with fes the
+    photograph's, unless its shorter side is below 96 px; the network's where --weights names others."""
     to: str | None = None
     """One expression (angry, disgusted, afraid, happy, sad, surprised, neutral) instead of the sheet."""
     strength: float = 1.0
@@ -64,41 +67,41 @@ class Synthesize:
         part = part_of_picture("--crop", self.crop)
         label, source = _label("--to", self.to), _label("--source", self.source)
         named = Synthesizer.load(self.weights) if self.weights else None
-        pixels = read_pixels(self.image)
-        frame = framed(pixels, part)
-        photograph = self._retouched(Photograph(self.image, pixels, frame.square), named)
-        shipped = shipped_retoucher if photograph else shipped_synthesizer
-        synthesizer = named or Synthesizer.load(shipped())
-        picture = synthesizer.read(self.image, frame.square)
+        photograph = Photograph.read(self.image)
+        frame = framed(photograph.pixels, part)
+        photograph = photograph.around(frame.square)
+        retouched = self._retouched(photograph, named)
+        synthesizer = named or Synthesizer.load(shipped_retoucher() if retouched else shipped_synthesizer())
+        picture = synthesizer.see(photograph)
         own = self._own(source, torch.from_numpy(picture)) if self.strip or self.strength < 1 else None
         start = time.perf_counter()
-        drawn = self._drawn(synthesizer, picture, label, own, photograph)
+        drawn = self._drawn(synthesizer, picture, label, own, photograph if retouched else None)
         seconds = time.perf_counter() - start
         write_picture(drawn, self.out)
         print(
             f"wrote {self.out} ({seconds:.2f} s, weights of {synthesizer.snapshot.kimg:g} kimg): "
-            f"{frame.told} of {self.image} {_detail(picture, photograph)}{frame.advice}"
+            f"{frame.told} of {self.image} {_detail(synthesizer, picture, retouched)}{frame.advice}"
         )
 
-    def _retouched(self, photograph: Photograph, named: Synthesizer | None) -> Photograph | None:
-        """The photograph, where its own pixels are to be changed; None where the network's are drawn.
+    def _retouched(self, photograph: Photograph, named: Synthesizer | None) -> bool:
+        """Whether the photograph's own pixels are to be changed; else the network's are drawn.
 
         Raises:
             InputError: they are to be, and the networks that are named cannot.
         """
-        by_itself = named is None and photograph.side >= _LARGE
+        by_itself = named is None and min(photograph.pixels.shape[:2]) >= _LARGE
         if self.detail == "network" or (self.detail is None and not by_itself):
-            return None
+            return False
         if named and not named.retouches:
             raise InputError(
                 "--detail photograph needs networks that bend a source or draw over it (--model.skip warp "
                 f"or mask); those of {self.weights} draw every pixel: leave it out"
             )
-        if photograph.side < 2:
+        if photograph.square[2] < 2:
             raise InputError(
                 f"a face of one pixel in {self.image} cannot be changed: --crop tells a larger square"
             )
-        return photograph
+        return True
 
     def _check(self) -> None:
         if not 0 <= self.strength <= 1:
@@ -133,7 +136,7 @@ class Synthesize:
         own: Tensor | None,
         photograph: Photograph | None,
     ) -> Image.Image:
-        face = photograph.face(_TILE) if photograph and (label is None or self.strip) else None
+        face = photograph.fine(_TILE) if photograph and (label is None or self.strip) else None
         if label is None:
             return synthesizer.sheet(picture, own, self.strength, face)
         if self.strip and own is not None:
@@ -164,12 +167,17 @@ class Export:
         print(f"wrote {self.out} ({self.out.stat().st_size / 1e6:.1f} MB)")
 
 
-def _detail(picture: np.ndarray, photograph: Photograph | None) -> str:
-    """In what the face was drawn."""
-    if photograph:
-        return "in its own pixels"
+def _detail(synthesizer: Synthesizer, picture: np.ndarray, retouched: bool) -> str:
+    """In what the face was drawn, and what could be better."""
     channels, side, _ = picture.shape
-    return f"as {side} px, {'grey' if channels == 1 else 'in colour'}"
+    if not retouched:
+        return f"as {side} px, {'grey' if channels == 1 else 'in colour'}"
+    cover = synthesizer.cover(picture)
+    much = (
+        f"; {cover:.2f} of it is drawn over, in {side} px, which blurs a photograph: --detail network shows "
+        "what was drawn"
+    )
+    return f"in its own pixels{much if cover > _MUCH else ''}"
 
 
 def _label(flag: str, name: str | None) -> int | None:

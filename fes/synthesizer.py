@@ -14,8 +14,8 @@ from fes.drawing import Drawing
 from fes.errors import InputError
 from fes.expressions import EXPRESSIONS
 from fes.networks import Generator
-from fes.photograph import Fine
-from fes.pictures import read_picture, sheet, to_float, to_uint8
+from fes.photograph import Fine, Photograph
+from fes.pictures import sheet, to_float, to_uint8
 from fes.snapshot import Snapshot, load_snapshot
 from shards.schema import Square
 
@@ -111,9 +111,24 @@ class Synthesizer:
         return cls(load_snapshot(weights))
 
     def read(self, path: Path, square: Square | None = None) -> np.ndarray:
-        """A picture file as this network wants it; raises `InputError` as `read_picture` does."""
-        model = self.snapshot.model
-        return read_picture(path, model.resolution, model.channels, square)
+        """The square of a picture file, or its central one, as `see` gives it.
+
+        Raises:
+            InputError: no such file, not a picture, or `square` does not lie in it.
+        """
+        return self.see(Photograph.read(path).around(square))
+
+    def see(self, photograph: Photograph) -> np.ndarray:
+        """The face of a photograph as this network wants it, uint8 [channels, resolution, resolution]."""
+        return photograph.face(self.snapshot.model.resolution, self.snapshot.model.channels)
+
+    @torch.inference_mode()
+    def cover(self, picture: np.ndarray) -> float:
+        """Share of a picture that is drawn over, from 0 to 1, the mean of all expressions. Only of networks
+        that `retouches`."""
+        label = torch.arange(len(EXPRESSIONS))
+        x = to_float(torch.from_numpy(picture)).expand(len(label), -1, -1, -1)
+        return _drawing(self.snapshot.encoder, self.snapshot.generator, x, label).cover.mean().item()
 
     @property
     def retouches(self) -> bool:

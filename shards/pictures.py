@@ -5,12 +5,13 @@ import io
 import math
 import warnings
 import zlib
+from collections.abc import Iterator
 
 import numpy as np
 import simplejpeg
 from PIL import Image, ImageOps
 
-from shards.schema import Crop, central_square
+from shards.schema import Crop, Square, central_square
 
 PLAIN = ("PNG", "JPEG")
 # Pillow knows more kinds, some of which start other programs.
@@ -32,6 +33,7 @@ MOST_PIXELS = 80_000_000
 UNBOUNDED = "numbers that are not of 8 or 16 bits"
 TOO_LARGE = f"more than {MOST_PIXELS:,} pixels"
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # they are refused, not warned of
+warnings.filterwarnings("ignore", "Corrupt EXIF", UserWarning)  # which is no fault of what is to be seen
 SOI = b"\xff\xd8"  # how every JPEG file begins
 
 
@@ -64,16 +66,27 @@ def normalised(data: bytes) -> tuple[bytes, np.ndarray]:
     Raises ValueError, in a few words, where the bytes are no readable picture, and MemoryError where there
     is no room for it, which is no fault of the picture.
     """
+    with opened(data) as image:
+        plain, pixels = _is_plain(image), shown(image)
+    return (data if plain else encode_picture(pixels)), pixels
+
+
+@contextlib.contextmanager
+def opened(data: bytes) -> Iterator[Image.Image]:
+    """A picture file of any kind that is read; it is decoded where it is first asked for pixels.
+
+    Raises:
+        ValueError: in a few words, also where what is done with the picture fails: it is no readable one.
+        MemoryError: there is no room for it, which is no fault of the picture.
+    """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _refuse_giant(*image.size)
-            plain = _is_plain(image)
-            pixels = _pixels(image)
+            yield image
     except MemoryError:
         raise
     except Exception as error:  # Pillow meets damage with a dozen kinds of exception
         raise ValueError(f"no readable picture ({_kind(error)})") from error
-    return (data if plain else encode_picture(pixels)), pixels
 
 
 def size_of(data: bytes) -> tuple[int, int] | None:
@@ -124,8 +137,11 @@ def _is_plain(image: Image.Image) -> bool:
     return image.format in PLAIN and eight_bits and upright and getattr(image, "n_frames", 1) == 1
 
 
-def _pixels(image: Image.Image) -> np.ndarray:
-    """What a picture shows: uint8 [height, width, channels], grey where it knows no colours."""
+def shown(image: Image.Image) -> np.ndarray:
+    """What a picture shows, upright: uint8 [height, width, channels], grey where it knows no colours.
+
+    Transparency is seen on white, and of 16 bits the upper eight.
+    """
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image)
@@ -178,10 +194,9 @@ def _decoded(
         if ordinary and "transparency" not in image.info:
             pixels = np.asarray(image).reshape(image.height, image.width, -1)
         else:
-            pixels = _pixels(image)
+            pixels = shown(image)
     if pixels.shape[2] != channels:
-        pixels = np.asarray(as_image(pixels).convert("L" if channels == 1 else "RGB"))
-    pixels = pixels.reshape(*pixels.shape[:2], channels)
+        pixels = _with_channels(pixels, channels)
     return pixels, (pixels.shape[1], pixels.shape[0])
 
 
@@ -202,6 +217,20 @@ def _decoded_jpeg(
     kind = "GRAY" if channels == 1 else "RGB"
     pixels = simplejpeg.decode_jpeg(data, kind, min_height=least[0], min_width=least[1])
     return pixels.reshape(*pixels.shape[:2], channels), (width, height)
+
+
+def square_of(pixels: np.ndarray, square: Square, resolution: int, channels: int) -> np.ndarray:
+    """What `decode_picture` gives, of a picture that is decoded already: uint8 [height, width, 1 or 3]."""
+    left, top, side = square
+    if pixels.shape[2] != channels:
+        pixels = _with_channels(pixels, channels)
+    cut = _square(pixels, (left, top, left + side, top + side), resolution)
+    return np.array(cut.transpose(2, 0, 1), order="C")
+
+
+def _with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
+    converted = np.asarray(as_image(pixels).convert("L" if channels == 1 else "RGB"))
+    return converted.reshape(*pixels.shape[:2], channels)
 
 
 def _square(pixels: np.ndarray, box: tuple[float, float, float, float], resolution: int) -> np.ndarray:

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from fes.drawing import REACH, Drawing, bend, passing
 
@@ -204,6 +205,18 @@ def test_a_change_arrives_as_far_as_it_is_let():
     found = one.carried_over(fine, half)
     assert torch.equal(found[..., :12], fine[..., :12])
     assert torch.equal(found[..., 12:], one.carried_over(fine)[..., 12:])
+
+
+def test_to_a_picture_with_fewer_pixels_a_change_comes_as_its_mean():
+    one = drawing(flow=False, side=48)
+    coarse = functional.avg_pool2d(one.source, 3)
+    departure = functional.avg_pool2d(torch.tanh(one.drawn) - one.source, 3)
+    # What is coarse, enlarged and made as small again, is not quite what it was.
+    tinted = functional.interpolate(
+        functional.interpolate(coarse, (48, 48), mode="bicubic"), (16, 16), mode="area"
+    )
+    wanted = torch.lerp(coarse, tinted + departure, functional.avg_pool2d(one.cover, 3))
+    torch.testing.assert_close(one.carried_over(coarse), wanted, rtol=0, atol=1e-12)
 
 
 def test_nothing_is_carried_over_where_all_is_drawn():

@@ -8,7 +8,7 @@ from PIL import Image
 
 from fes.commandline import FOUND, MIDDLE
 from fes.framing import Frame, framed
-from fes.pictures import read_pixels
+from fes.photograph import Photograph
 from shards.pictures import ORIENTATION
 from tests.photographs import people, photograph
 
@@ -62,7 +62,9 @@ def test_a_face_is_found_in_the_upright_picture(orientation: int, tmp_path: Path
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     stored.save(tmp_path / "me.jpg", exif=exif)
-    assert framed(read_pixels(tmp_path / "me.jpg"), FOUND).square == pytest.approx((210, 130, 150), abs=20)
+    assert framed(Photograph.read(tmp_path / "me.jpg").pixels, FOUND).square == pytest.approx(
+        (210, 130, 150), abs=20
+    )
 
 
 def test_a_face_is_found_in_colour_without_a_ground_and_in_16_bits(tmp_path: Path) -> None:
@@ -70,4 +72,6 @@ def test_a_face_is_found_in_colour_without_a_ground_and_in_16_bits(tmp_path: Pat
     grey.convert("RGBA").save(tmp_path / "clear.png")
     Image.fromarray(np.asarray(grey).astype(np.uint16) * 257).save(tmp_path / "deep.png")
     for name in ("clear.png", "deep.png"):
-        assert framed(read_pixels(tmp_path / name), FOUND).square == pytest.approx((210, 130, 150), abs=20)
+        assert framed(Photograph.read(tmp_path / name).pixels, FOUND).square == pytest.approx(
+            (210, 130, 150), abs=20
+        )

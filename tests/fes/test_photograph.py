@@ -1,5 +1,6 @@
 """A photograph whose face is changed in its own pixels."""
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -9,29 +10,57 @@ from PIL import Image
 
 from fes.errors import InputError
 from fes.photograph import Photograph
-from fes.pictures import read_pixels
+from fes.pictures import as_image, write_picture
+from shards.build.writer import BuildOptions, build
+from shards.index import ShardIndex
+from shards.schema import Square
+from shards.sources.folder import read_folder
+
+
+def read_picture(path: Path, resolution: int, channels: int, square: Square | None = None) -> np.ndarray:
+    """The face of a picture file, as networks take it."""
+    return Photograph.read(path).around(square).face(resolution, channels)
 
 
 def photographed(folder: Path, width: int = 90, height: int = 60) -> tuple[Path, np.ndarray]:
     """A photograph of noise in colour, as a file and as pixels."""
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(folder / "me.png")
-    return folder / "me.png", read_pixels(folder / "me.png")
+    return folder / "me.png", Photograph.read(folder / "me.png").pixels
+
+
+def gradient(height: int, width: int) -> np.ndarray:
+    """Grey from black on the left to white on the right, uint8 [height, width]."""
+    return np.tile(np.linspace(0, 255, width).round().astype(np.uint8), (height, 1))
+
+
+def quarters(size: int = 64) -> Image.Image:
+    """Red and green above, blue and white below."""
+    pixels = np.zeros((size, size, 3), np.uint8)
+    half = size // 2
+    pixels[:half, :half, 0] = pixels[:half, half:, 1] = pixels[half:, :half, 2] = 255
+    pixels[half:, half:] = 255
+    return Image.fromarray(pixels)
+
+
+def saved(image: Image.Image, path, **options) -> object:
+    image.save(path, **options)
+    return path
 
 
 def test_without_a_square_the_central_one_is_meant(tmp_path: Path) -> None:
     photograph = Photograph(*photographed(tmp_path), None)
     assert photograph.square == (15, 0, 60)
-    assert photograph.side == 60
+    assert photograph.place().picture.shape == (3, 60, 60)
 
 
 def test_the_face_is_its_square_made_smaller_where_it_is_too_large(tmp_path: Path) -> None:
     path, pixels = photographed(tmp_path)
     photograph = Photograph(path, pixels, (10, 5, 40))
-    whole = photograph.face(most=100).picture
+    whole = photograph.fine(most=100).picture
     assert np.array_equal(whole, pixels[5:45, 10:50].transpose(2, 0, 1))
-    assert photograph.face(most=20).picture.shape == (3, 20, 20)
-    assert photograph.face(most=20).share is None
+    assert photograph.fine(most=20).picture.shape == (3, 20, 20)
+    assert photograph.fine(most=20).share is None
 
 
 def test_a_face_comes_back_into_its_place_and_nothing_else_changes(tmp_path: Path) -> None:
@@ -61,4 +90,230 @@ def test_a_change_fades_where_the_photograph_goes_on_and_not_at_its_own_borders(
 
 def test_a_square_beyond_the_photograph_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not lie in"):
-        Photograph(*photographed(tmp_path), (60, 0, 50)).face(most=20)
+        Photograph(*photographed(tmp_path), (60, 0, 50))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_lossless_picture_of_the_right_size_is_read_as_it_is(tmp_path, channels):
+    shape = (48, 48) if channels == 1 else (48, 48, 3)
+    pixels = np.random.default_rng(0).integers(256, size=shape, dtype=np.uint8)
+    picture = read_picture(saved(Image.fromarray(pixels), tmp_path / "a.png"), 48, channels)
+    assert (picture.dtype, picture.shape) == (np.uint8, (channels, 48, 48))
+    assert np.array_equal(np.asarray(as_image(picture)), pixels)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pictures_of_every_mode_are_read_alike(tmp_path, mode, channels):
+    ending = "tiff" if mode in ("CMYK", "YCbCr") else "png"
+    black_and_white = Image.fromarray(np.repeat(np.repeat(np.uint8([[0, 255], [255, 0]]), 32, 0), 32, 1))
+    path = saved(black_and_white.convert("RGB").convert(mode), tmp_path / f"a.{ending}")
+    picture = read_picture(path, 48, channels).astype(int)
+    assert picture.shape == (channels, 48, 48)
+    assert picture[:, 5:15, 5:15].max() < 10
+    assert picture[:, 5:15, 33:43].min() > 245
+
+
+def test_a_picture_of_16_bits_keeps_its_greys(tmp_path):
+    deep = (gradient(64, 64).astype(np.uint16) << 8) + 17
+    for ending in ("png", "tiff"):
+        path = saved(Image.fromarray(deep), tmp_path / f"a.{ending}")
+        for channels in (1, 3):
+            assert np.array_equal(read_picture(path, 64, channels)[-1], gradient(64, 64))
+
+
+def test_colours_stay_in_their_places(tmp_path):
+    picture = read_picture(saved(quarters(), tmp_path / "a.png"), 48, 3)
+    corners = picture[:, [5, 5, 42, 42], [5, 42, 5, 42]].T
+    assert corners.tolist() == [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]]
+
+
+@pytest.mark.parametrize(("mark", "turns"), [(3, 2), (6, 3), (8, 1)])
+def test_rotation_marks_of_cameras_are_obeyed(tmp_path, mark, turns):
+    marks = Image.Exif()
+    marks[0x0112] = mark
+    path = saved(quarters(), tmp_path / "a.png", exif=marks)
+    upright = read_picture(saved(quarters(), tmp_path / "b.png"), 48, 3)
+    turned = np.rot90(upright, turns, axes=(1, 2)).astype(int)
+    assert np.abs(read_picture(path, 48, 3) - turned).max() <= 4  # resizing rounds along one axis first
+
+
+@pytest.mark.parametrize("size", [(200, 100), (100, 200)])
+def test_a_picture_that_is_not_square_is_cut_to_its_central_square(tmp_path, size):
+    width, height = size
+    pixels = np.full((height, width), 255, np.uint8)
+    top, left = (height - 100) // 2, (width - 100) // 2
+    pixels[top : top + 100, left : left + 100] = 100
+    picture = read_picture(saved(Image.fromarray(pixels), tmp_path / "a.png"), 48, 1)
+    assert (picture[:, 4:44, 4:44] == 100).all()  # what was cut off shines through at the rim
+    assert picture.max() < 120
+
+
+def test_a_square_of_a_picture_is_read_upright(tmp_path):
+    path = saved(Image.fromarray(gradient(100, 200)), tmp_path / "a.png")
+    assert np.array_equal(read_picture(path, 48, 1, (30, 20, 48))[0], gradient(100, 200)[20:68, 30:78])
+    turned, exif = Image.fromarray(gradient(100, 200)), Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter, so that it is 100 wide and 200 high
+    turned.save(tmp_path / "b.png", exif=exif)
+    upright = np.rot90(gradient(100, 200), -1)
+    assert np.array_equal(read_picture(tmp_path / "b.png", 48, 1, (20, 130, 48))[0], upright[130:178, 20:68])
+
+
+@pytest.mark.parametrize("square", [(-1, 0, 48), (0, -1, 48), (0, 0, 0), (160, 0, 48), (0, 60, 48)])
+def test_a_square_beyond_a_picture_is_one_sentence(tmp_path, square):
+    path = saved(Image.fromarray(gradient(100, 200)), tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"does not lie in .*a\.png, which is 200 pixels wide and 100 high$"):
+        read_picture(path, 48, 1, square)
+
+
+def test_a_small_picture_is_enlarged(tmp_path):
+    path = saved(Image.fromarray(gradient(10, 10)), tmp_path / "a.png")
+    row = read_picture(path, 96, 1)[0, 50].astype(int)
+    assert (np.diff(row) >= -1).all()
+    assert row[0] < 10 < 245 < row[-1]
+
+
+def test_a_picture_file_is_read_as_the_shards_that_hold_it_are(tmp_path):
+    marks = Image.Exif()
+    marks[0x0112] = 6
+    folder = tmp_path / "faces" / "train" / "happy"
+    folder.mkdir(parents=True)
+    clear = quarters(70)
+    clear.putalpha(Image.fromarray(gradient(70, 70)))
+    clear.save(folder / "clear.png")
+    quarters(100).crop((0, 0, 100, 60)).save(folder / "turned.jpg", exif=marks, quality=90)
+    Image.fromarray(gradient(64, 80).astype(np.uint16) << 8).save(folder / "deep.png")
+    quarters(90).convert("P").save(folder / "palette.png")
+    quarters(66).convert("CMYK").save(folder / "printed.jpg")
+    build(read_folder(tmp_path / "faces"), tmp_path / "data", BuildOptions(workers=1))
+    train = ShardIndex.load(tmp_path / "data").split("train")
+    assert train.samples == 5
+    for channels in (1, 3):
+        sized = train.sized(48, channels)
+        held = {sized.image(position).tobytes() for position in range(train.samples)}
+        assert {read_picture(path, 48, channels).tobytes() for path in folder.iterdir()} == held
+
+
+def test_what_is_no_picture_is_one_sentence(tmp_path, face_png):
+    (tmp_path / "note.png").write_text("not a picture")
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "half.png").write_bytes(face_png.read_bytes()[:-300])
+    for name in ("note.png", "empty.png", "half.png", "."):
+        with pytest.raises(InputError, match=r"cannot be read( as a picture|: Is a directory)") as caught:
+            read_picture(tmp_path / name, 48, 1)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match=r"no picture at .*none.png"):
+        read_picture(tmp_path / "none.png", 48, 1)
+
+
+def profile(space: bytes) -> bytes:
+    """The beginning of an ICC profile of a colour space."""
+    return bytes(16) + space + bytes(108)
+
+
+def with_a_small_picture() -> bytes:
+    """EXIF that says 'turned by a quarter' and 'made by Maker', with a small picture as cameras add it."""
+    first = struct.pack("<HHHIIHHIII", 2, 0x010F, 2, 6, 38, 0x0112, 3, 1, 6, 44)
+    second = struct.pack("<HHHIIHHIII", 2, 0x0201, 4, 1, 74, 0x0202, 4, 1, 9, 0)
+    return b"Exif\0\0II*\0" + struct.pack("<I", 8) + first + b"Maker\0" + second + b"\xff\xd8SMALL\xff\xd9"
+
+
+def written(photograph: Photograph, path: Path) -> Image.Image:
+    """A photograph whose face was made its negative, as a file, read again."""
+    write_picture(photograph.changed(255 - photograph.place().picture), path)
+    with Image.open(path) as image:
+        image.load()
+        return image
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tif"])
+def test_a_changed_photograph_has_its_colour_profile_and_exif_upright_and_without_the_small_picture(
+    tmp_path, ending
+):
+    path = tmp_path / "me.jpg"
+    saved(quarters(64).crop((0, 0, 64, 40)), path, exif=with_a_small_picture(), icc_profile=profile(b"RGB "))
+    assert b"SMALL" in path.read_bytes()
+    image = written(Photograph.read(path), tmp_path / f"changed.{ending}")
+    assert image.size == (40, 64)
+    assert image.info["icc_profile"] == profile(b"RGB ")
+    exif = image.getexif()
+    assert exif[0x010F] == "Maker"
+    assert exif.get(0x0112, 1) == 1
+    assert exif[0x0131].startswith("fes")
+    assert b"SMALL" not in (tmp_path / f"changed.{ending}").read_bytes()
+
+
+def test_a_changed_photograph_has_its_resolution(tmp_path):
+    path = saved(quarters(), tmp_path / "me.png", dpi=(300, 300))
+    for name in ("a.png", "a.jpg"):
+        assert written(Photograph.read(path), tmp_path / name).info["dpi"] == pytest.approx(
+            (300, 300), abs=0.1
+        )
+
+
+@pytest.mark.parametrize(
+    ("mode", "space", "kept"),
+    [("RGB", b"RGB ", True), ("L", b"GRAY", True), ("CMYK", b"CMYK", False), ("L", b"RGB ", False)],
+)
+def test_a_colour_profile_is_kept_where_it_is_of_what_is_written(tmp_path, mode, space, kept):
+    path = saved(quarters().convert(mode), tmp_path / "me.jpg", icc_profile=profile(space))
+    assert ("icc_profile" in written(Photograph.read(path), tmp_path / "a.png").info) == kept
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_exif_that_cannot_be_read_does_not_cost_the_photograph(tmp_path):
+    path = saved(quarters(), tmp_path / "me.jpg", exif=b"Exif\0\0II*\0" + b"\xff" * 60)
+    assert written(Photograph.read(path), tmp_path / "a.jpg").size == (64, 64)
+
+
+def test_a_transparent_photograph_stays_transparent_and_changes_as_it_is_seen_on_white(tmp_path):
+    clear = quarters(60)
+    opacity = np.full((60, 60), 255, np.uint8)
+    opacity[:20], opacity[20:30] = 0, 200
+    clear.putalpha(Image.fromarray(opacity))
+    path = saved(clear, tmp_path / "me.png")
+    photograph = Photograph.read(path).around((10, 0, 40))
+    before, image = np.asarray(clear), np.asarray(written(photograph, tmp_path / "a.png"))
+    assert np.array_equal(image[..., 3], opacity)
+    outside = np.ones((60, 60), bool)
+    outside[:40, 10:50] = False
+    assert np.array_equal(image[outside], before[outside])
+    assert np.array_equal(image[:20], before[:20])  # what cannot be seen
+    assert np.array_equal(image[30:40, 10:50, :3], 255 - before[30:40, 10:50, :3])
+    seen = Photograph.read(tmp_path / "a.png").pixels[20:30, 10:50].astype(int)
+    wanted = (255 - photograph.pixels[20:30, 10:50].astype(int)).clip(55)  # as dark as 200 of 255 can be
+    assert np.abs(seen - wanted).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.bmp"])
+def test_where_a_format_knows_no_transparency_it_is_white(tmp_path, name):
+    clear = quarters(60)
+    clear.putalpha(0)
+    image = written(Photograph.read(saved(clear, tmp_path / "me.png")), tmp_path / name)
+    assert (image.mode, np.asarray(image).min()) == ("RGB", 255)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "becomes"),
+    [
+        *(("me.png", mode, "RGB") for mode in ("P", "RGB")),
+        *(("me.png", mode, "L") for mode in ("1", "L")),
+        *(("me.png", mode, "RGBA") for mode in ("LA", "RGBA")),
+        *(("me.jpg", mode, "RGB") for mode in ("CMYK", "YCbCr")),
+        *((name, "RGB", "RGB") for name in ("me.gif", "me.webp", "me.bmp", "me.ppm")),
+    ],
+)
+def test_a_photograph_of_any_kind_is_written_with_its_changed_face(tmp_path, name, mode, becomes):
+    photograph = Photograph.read(saved(quarters(60).convert(mode), tmp_path / name)).around((5, 5, 30))
+    image = written(photograph, tmp_path / "out.png")
+    assert image.mode == becomes
+    found = Photograph.read(tmp_path / "out.png").pixels
+    assert np.array_equal(found[5:35, 5:35], 255 - photograph.pixels[5:35, 5:35])
+    assert np.array_equal(found[35:], photograph.pixels[35:])
+
+
+def test_of_16_bits_the_upper_8_are_written(tmp_path):
+    path = saved(Image.fromarray(gradient(40, 60).astype(np.uint16) << 8), tmp_path / "deep.png")
+    image = written(Photograph.read(path), tmp_path / "out.png")
+    assert image.mode == "L"
+    assert np.array_equal(np.asarray(image)[:, 50:], gradient(40, 60)[:, 50:])

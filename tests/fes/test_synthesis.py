@@ -13,6 +13,7 @@ from fes import shipped
 from fes.cli import main
 from fes.expressions import EXPRESSIONS
 from fes.judge import Judge, load_judge, new_judge, save_judge
+from fes.photograph import Photograph
 from fes.snapshot import load_snapshot
 from fes.synthesizer import Synthesizer
 from tests.fes.sentences import sentence
@@ -230,10 +231,59 @@ def test_a_sheet_of_a_photograph_is_in_its_colours_and_as_the_network_draws_wher
         assert (sheet.mode, sheet.height) == ("L", 18 + 144)
 
 
-def test_a_small_face_is_drawn_by_the_network_unless_its_photograph_is_asked_for(face_png, tmp_path, capsys):
+def test_a_small_picture_is_drawn_by_the_network_unless_its_own_pixels_are_asked_for(
+    face_png, tmp_path, capsys
+):
     for more, told in (((), "as 48 px, grey"), (("--detail", "photograph"), "in its own pixels")):
         main(["synthesize", str(face_png), "--out", str(tmp_path / "sheet.png"), *more])
         assert told in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("side", "told"), [(95, "as 48 px, grey"), (96, "in its own pixels")])
+def test_a_picture_is_a_photograph_from_96_pixels_on(face_png, tmp_path, capsys, side, told):
+    with Image.open(face_png) as face:
+        face.resize((120, side)).save(tmp_path / "me.png")
+    main(["synthesize", str(tmp_path / "me.png"), "--out", str(tmp_path / "sheet.png")])
+    assert told in capsys.readouterr().out
+
+
+def test_of_a_small_face_in_a_photograph_all_of_the_photograph_is_written(face_png, tmp_path, capsys):
+    photo, out = Image.new("RGB", (200, 150), "teal"), tmp_path / "happy.png"
+    with Image.open(face_png) as face:
+        photo.paste(face.resize((30, 30)), (120, 30))
+    photo.save(tmp_path / "me.png")
+    main(["synthesize", str(tmp_path / "me.png"), "--to", "happy", "--crop", "120,30,30", "--out", str(out)])
+    assert "the square 120,30,30 of" in capsys.readouterr().out
+    changed = pixels(out)
+    assert changed.shape == (150, 200, 3)
+    difference = np.abs(changed.astype(int) - np.asarray(photo))
+    assert difference[30:60, 120:150].max() > 10
+    difference[30:60, 120:150] = 0
+    assert difference.max() == 0
+
+
+def test_an_expression_of_a_photograph_by_degrees_from_the_one_that_is_told(tmp_path):
+    me, own = tmp_path / "me.png", torch.eye(7)[EXPRESSIONS.index("sad")]
+    Image.fromarray(photograph((500, 400), (people()[1], (80, 50), 300), mode="RGB")).save(me)
+    asked = ["synthesize", str(me), "--to", "happy", "--source", "sad", "--crop", "80,50,300", "--out"]
+    shot = Photograph.read(me).around((80, 50, 300))
+    synthesizer = Synthesizer.load(shipped.shipped_retoucher())
+    picture = synthesizer.see(shot)
+    main([*asked, str(tmp_path / "strip.png"), "--strip"])
+    expected = synthesizer.strip(picture, 3, own, shot.fine(256))
+    assert np.array_equal(pixels(tmp_path / "strip.png"), np.asarray(expected))
+    main([*asked, str(tmp_path / "half.png"), "--strength", "0.5"])
+    expected = shot.changed(synthesizer.one(picture, 3, own, 0.5, shot.place()))
+    assert np.array_equal(pixels(tmp_path / "half.png"), np.asarray(expected))
+
+
+def test_weights_that_draw_over_most_of_a_photograph_are_told_to_blur_it(face_png, tmp_path, capsys):
+    asked = ["synthesize", str(face_png), "--detail", "photograph", "--out", str(tmp_path / "a.png")]
+    for weights, much in ((shipped.shipped_synthesizer(), True), (shipped.shipped_retoucher(), False)):
+        main([*asked, "--weights", str(weights)])
+        told = capsys.readouterr().out
+        assert "in its own pixels" in told
+        assert ("of it is drawn over, in 48 px, which blurs a photograph: --detail network" in told) == much
 
 
 def test_a_face_of_one_pixel_is_told(face_png, tmp_path, capsys):

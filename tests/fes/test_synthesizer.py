@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,12 +12,12 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional
 
-from fes.config import Config
+from fes.config import Config, ModelConfig
 from fes.ema import Ema
 from fes.errors import InputError
 from fes.expressions import EXPRESSIONS
 from fes.networks import Networks
-from fes.photograph import Fine
+from fes.photograph import Fine, Photograph
 from fes.pictures import to_float, to_uint8
 from fes.snapshot import Snapshot, export_snapshot, load_snapshot, save_snapshot
 from fes.synthesizer import STRENGTHS, Synthesizer, all_expressions, between, synthesize
@@ -211,16 +212,53 @@ def test_a_bent_face_is_what_it_and_its_mirror_image_are_on_average(faces, tiny_
     assert (found.int() - alone.int()).abs().max() > 1
 
 
-@pytest.fixture
-def bending(tiny_model) -> Synthesizer:
-    """Networks that bend and draw over a face a little, at random."""
-    model = dataclasses.replace(tiny_model, blocks="residual", skip="warp")
+def changing(model: ModelConfig) -> Synthesizer:
+    """Networks that change a face a little, at random."""
     networks = Networks(model, seed=0)
     rng = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for weight in networks.generator.parameters():
             weight.add_(0.05 * torch.randn(weight.shape, generator=rng))
     return Synthesizer(Snapshot(networks.encoder, networks.generator, model, 1.0, {}))
+
+
+@pytest.fixture
+def bending(tiny_model) -> Synthesizer:
+    """Networks that bend and draw over a face a little, at random."""
+    return changing(dataclasses.replace(tiny_model, blocks="residual", skip="warp"))
+
+
+@pytest.mark.parametrize("skip", ["mask", "warp"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("colours", [1, 3])
+@pytest.mark.parametrize("side", [20, 48, 130])
+def test_photographs_grey_or_in_colour_are_retouched_by_networks_that_see_grey_or_colours(
+    tiny_model, skip, channels, colours, side
+):
+    model = dataclasses.replace(tiny_model, blocks="residual", skip=skip, channels=channels)
+    synthesizer = changing(model)
+    rng = np.random.default_rng(0)
+    shot = Photograph(Path("me.png"), rng.integers(60, 200, (side, side, colours), dtype=np.uint8))
+    picture = synthesizer.see(shot)
+    assert picture.shape == (channels, 48, 48)
+    found = synthesizer.one(picture, HAPPY, fine=shot.place())
+    assert found.shape == (colours, side, side)
+    # As far from its source, on the whole, as what the network draws itself.
+    moved = np.abs(found.astype(int).mean() - shot.pixels.mean())
+    drawn = np.abs(synthesizer.one(picture, HAPPY).astype(int).mean() - picture.mean())
+    assert moved == pytest.approx(drawn, abs=4)
+    assert (found.transpose(1, 2, 0) != shot.pixels).mean() > 0.5
+
+
+def test_the_share_that_is_drawn_over_is_the_mean_of_the_mask(bending, faces):
+    encoder, generator = bending.snapshot.encoder, bending.snapshot.generator
+    x, label = to_float(faces[:1]).expand(CLASSES, -1, -1, -1), torch.arange(CLASSES)
+    with torch.no_grad():
+        here = generator.drawing(encoder(x), label)
+        mirrored = generator.drawing(encoder(x.flip(3)), label).mask.flip(3)
+    logits = (here.mask + mirrored) / 2
+    wanted = (0.02 + 0.98 * logits.sigmoid()).mean().item()
+    assert bending.cover(faces[0].numpy()) == pytest.approx(wanted, abs=1e-6)
 
 
 def test_a_face_in_its_own_few_pixels_is_retouched_as_it_is_drawn(bending, faces):
