@@ -1,4 +1,4 @@
-"""Photographs of people of docs/people.png, whose first column shows nine of them."""
+"""Photographs of people of docs/people.png, whose first column shows nine of them, and made-up pictures."""
 
 from pathlib import Path
 
@@ -25,3 +25,17 @@ def photograph(
         wall.paste(face.resize((side, side), Image.Resampling.BICUBIC), place)
     pixels = np.asarray(wall.convert(mode))
     return pixels[:, :, None] if mode == "L" else pixels
+
+
+def gradient(height: int, width: int) -> np.ndarray:
+    """Grey from black on the left to white on the right, uint8 [height, width]."""
+    return np.tile(np.linspace(0, 255, width).round().astype(np.uint8), (height, 1))
+
+
+def quarters(size: int = 64) -> Image.Image:
+    """Red and green above, blue and white below."""
+    pixels = np.zeros((size, size, 3), np.uint8)
+    half = size // 2
+    pixels[:half, :half, 0] = pixels[:half, half:, 1] = pixels[half:, :half, 2] = 255
+    pixels[half:, half:] = 255
+    return Image.fromarray(pixels)

@@ -15,6 +15,7 @@ from shards.build.writer import BuildOptions, build
 from shards.index import ShardIndex
 from shards.schema import Square
 from shards.sources.folder import read_folder
+from tests.photographs import gradient, quarters
 
 
 def read_picture(path: Path, resolution: int, channels: int, square: Square | None = None) -> np.ndarray:
@@ -27,20 +28,6 @@ def photographed(folder: Path, width: int = 90, height: int = 60) -> tuple[Path,
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(folder / "me.png")
     return folder / "me.png", Photograph.read(folder / "me.png").pixels
-
-
-def gradient(height: int, width: int) -> np.ndarray:
-    """Grey from black on the left to white on the right, uint8 [height, width]."""
-    return np.tile(np.linspace(0, 255, width).round().astype(np.uint8), (height, 1))
-
-
-def quarters(size: int = 64) -> Image.Image:
-    """Red and green above, blue and white below."""
-    pixels = np.zeros((size, size, 3), np.uint8)
-    half = size // 2
-    pixels[:half, :half, 0] = pixels[:half, half:, 1] = pixels[half:, :half, 2] = 255
-    pixels[half:, half:] = 255
-    return Image.fromarray(pixels)
 
 
 def saved(image: Image.Image, path, **options) -> object:

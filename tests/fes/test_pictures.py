@@ -7,20 +7,7 @@ from PIL import Image
 
 from fes.errors import InputError
 from fes.pictures import sheet, to_float, to_uint8, write_picture
-
-
-def gradient(height: int, width: int) -> np.ndarray:
-    """Grey from black on the left to white on the right, uint8 [height, width]."""
-    return np.tile(np.linspace(0, 255, width).round().astype(np.uint8), (height, 1))
-
-
-def quarters(size: int = 64) -> Image.Image:
-    """Red and green above, blue and white below."""
-    pixels = np.zeros((size, size, 3), np.uint8)
-    half = size // 2
-    pixels[:half, :half, 0] = pixels[:half, half:, 1] = pixels[half:, :half, 2] = 255
-    pixels[half:, half:] = 255
-    return Image.fromarray(pixels)
+from tests.photographs import quarters
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
