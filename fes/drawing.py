@@ -55,8 +55,8 @@ class Drawing(NamedTuple):
     def carried_over(self, fine: Tensor, share: Tensor | None = None) -> Tensor:
         """The same change of a picture of that face with more pixels, or with colours that its source lacks.
 
-        Where `picture` is lerp(bent, drawn, mask), this is lerp(bent fine, tinted, share * mask): what is
-        fine is bent as the source is, and drawn over with what is drawn as that would be with the fine
+        Where `picture` is (1 - mask) bent + mask * drawn, this is (1 - mask) (bent fine) + mask * tinted: what
+        is fine is bent as the source is, and drawn over with what is drawn as that would be with the fine
         picture's light and colours, tinted = drawn + (the fine picture, made as small and bent) - bent.
 
         Args:
@@ -76,10 +76,11 @@ class Drawing(NamedTuple):
         if departure.shape[1] > fine.shape[1]:  # a grey photograph, and networks that see colours
             departure = departure.mean(1, keepdim=True)
         tinted = departure + self._bent(_resized(fine, small))
-        cover = _resized(self.cover, large).clamp(0, 1)
+        # Multiplied before it is enlarged: where a mask is shut, what is drawn behind it is anything.
+        cover, laid_over = _resized(self.cover, large), _resized(self.cover * tinted, large)
         if share is not None:
-            cover = cover * share.to(cover.dtype)
-        return torch.lerp(self._bent(fine, share), _resized(tinted, large), cover)
+            cover, laid_over = share.to(cover.dtype) * cover, share.to(cover.dtype) * laid_over
+        return (1 - cover) * self._bent(fine, share) + laid_over
 
     def _bent(self, x: Tensor, share: Tensor | None = None) -> Tensor:
         return x if self.flow is None else bend(x, self.flow, share)
