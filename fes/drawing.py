@@ -55,9 +55,9 @@ class Drawing(NamedTuple):
     def carried_over(self, fine: Tensor, share: Tensor | None = None) -> Tensor:
         """The same change of a picture of that face with more pixels, or with colours that its source lacks.
 
-        Where `picture` is (1 - mask) bent + mask * drawn, this is (1 - mask) (bent fine) + mask * tinted: what
-        is fine is bent as the source is, and drawn over with what is drawn as that would be with the fine
-        picture's light and colours, tinted = drawn + (the fine picture, made as small and bent) - bent.
+        Where `picture` is (1 - mask) bent + mask * drawn, this is (1 - mask) (fine bent) + mask * tinted. All
+        that is fine is bent as the source is, and drawn over with what is drawn, as that would be with the
+        fine picture's light and colours: tinted = drawn - bent + (the fine picture, made as small, and bent).
 
         Args:
             fine: [batch, channels, height, width] in [-1, 1], grey or in colour, whatever the source is.
