@@ -50,7 +50,7 @@ def make_folder(path: Path) -> None:
 
 def check_file(flag: str, path: Path) -> None:
     """Raises `InputError`, which names the flag, where a file of that name could not be written later on."""
-    if path.is_dir():
+    if os.path.isdir(path):  # which a name that is too long does not trouble
         raise InputError(f"{flag} {path} is a folder: name a file in it")
     make_folder(path.parent)
 

@@ -7,18 +7,30 @@ from typing import NamedTuple, Self
 import numpy as np
 import torch
 from einops import rearrange
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 from torch import Tensor
 
 from fes.errors import InputError
 from fes.pictures import as_image, told_by_name
-from shards.pictures import opened, shown, square_of
+from shards.pictures import on_white, opened, square_of, upright
 from shards.schema import Square
 
 _FADES = 0.08
 """Share of a face's side over which a change fades, at each border beyond which the photograph goes on."""
-_SOFTWARE = 0x0131
-"""The EXIF tag that names what made a picture."""
+_SOFTWARE = ExifTags.Base.Software
+_OF_THE_SCENE = (
+    *(ExifTags.Base.ImageDescription, ExifTags.Base.Make, ExifTags.Base.Model, ExifTags.Base.DateTime),
+    *(ExifTags.Base.Artist, ExifTags.Base.Copyright),
+)
+"""Tags of a whole picture that stay true of one whose face was changed."""
+_OF_THE_FILE = {
+    *(ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight, ExifTags.Base.ComponentsConfiguration),
+    *(ExifTags.Base.MakerNote, ExifTags.IFD.Interop.value),
+}
+"""Tags of how a picture was taken that are of its file, or, as makers' notes, point to places in it."""
+_MOST_EXIF = 65_000
+"""Bytes; a JPEG file holds no more in one piece."""
+_MOST_DPI = 65_536
 _SPACES = {1: b"GRAY", 3: b"RGB "}
 """What an ICC profile says, from its 17th byte on, that it is of, by channels."""
 
@@ -69,11 +81,16 @@ class Photograph:
     def read(cls, path: Path) -> Self:
         """A picture file and its central square; raises `InputError` where there is no such picture."""
         with told_by_name(path), opened(path.read_bytes()) as image:
-            upright = ImageOps.exif_transpose(image)
-            clear = np.asarray(upright.convert("RGBA")) if upright.has_transparency_data else None
-            pixels = shown(upright)
-            kept = _told_beside(upright, pixels.shape[2])
-        return cls(path, pixels, None, clear, kept)
+            turned = upright(image)
+            pixels = on_white(turned)
+            # Of 16 bits Pillow makes no colours.
+            clear = turned.has_transparency_data and not turned.mode.startswith("I")
+            opacity = np.asarray(turned.convert("RGBA")) if clear else None
+            kept = _told_beside(image)
+            profile = turned.info.get("icc_profile") or b""
+        if profile[16:20] == _SPACES[pixels.shape[2]]:  # not a print's, whose CMYK became RGB
+            kept["icc_profile"] = profile
+        return cls(path, pixels, None, opacity, kept)
 
     def around(self, square: Square | None) -> Self:
         """The same photograph with another square; raises `InputError` as the constructor does."""
@@ -95,8 +112,8 @@ class Photograph:
     def changed(self, face: np.ndarray) -> Image.Image:
         """The whole photograph, with another face, uint8 [channels, side, side], in that place.
 
-        It has the file's colour profile, EXIF and resolution, but for the EXIF's orientation and small
-        picture, which are true no longer; and its transparency.
+        It has the file's colour profile, resolution and transparency, and of its EXIF what is true still: who
+        took it of what, when, where and how.
         """
         left, top, side = self.square
         place = slice(top, top + side), slice(left, left + side)
@@ -110,6 +127,11 @@ class Photograph:
         image = as_image(rearrange(pixels, "h w c -> c h w"))
         image.info.update(self._kept)
         return image
+
+    @property
+    def profile(self) -> dict[str, object]:
+        """Its colour profile, if any, as Pillow calls it: what is made of its pixels has their colours."""
+        return {name: value for name, value in self._kept.items() if name == "icc_profile"}
 
     def _share(self) -> Tensor:
         left, top, side = self.square
@@ -141,14 +163,28 @@ def _off_white(seen: np.ndarray, before: np.ndarray, clear: np.ndarray) -> np.nd
     return np.concatenate([colour, clear[..., 3:]], axis=2)
 
 
-def _told_beside(upright: Image.Image, channels: int) -> dict[str, object]:
-    """What a picture file tells beside its pixels."""
-    kept = {"dpi": upright.info["dpi"]} if "dpi" in upright.info else {}
-    profile = upright.info.get("icc_profile") or b""
-    if profile[16:20] == _SPACES[channels]:  # that of a print's CMYK is not of the RGB which was made of it
-        kept["icc_profile"] = profile
-    with contextlib.suppress(Exception):  # cameras write what Pillow cannot read: it is not worth the picture
-        exif = upright.getexif()
-        exif[_SOFTWARE] = "fes, which changed the expression of a face"
-        kept["exif"] = exif.tobytes()
+def _told_beside(image: Image.Image) -> dict[str, object]:
+    """Resolution and EXIF of a picture file."""
+    kept: dict[str, object] = {}
+    # Cameras, and programs after them, write what Pillow fails at: it is not worth the picture.
+    with contextlib.suppress(Exception):
+        dpi = tuple(float(each) for each in image.info.get("dpi", ()))
+        if dpi and 1 <= min(dpi) <= max(dpi) < _MOST_DPI:
+            kept["dpi"] = dpi
+    with contextlib.suppress(Exception):
+        exif = _still_true(image.getexif()).tobytes()
+        if len(exif) < _MOST_EXIF:
+            kept["exif"] = exif
+    return kept
+
+
+def _still_true(exif: Image.Exif) -> Image.Exif:
+    """What EXIF says of the scene, and that a face was changed; nothing of the file, its pixels and the small
+    picture of it that cameras add."""
+    kept = Image.Exif()
+    kept.update({tag: exif[tag] for tag in _OF_THE_SCENE if tag in exif})
+    kept[_SOFTWARE] = "fes, which changed the expression of a face"
+    for part in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+        told = {tag: value for tag, value in exif.get_ifd(part).items() if tag not in _OF_THE_FILE}
+        kept.get_ifd(part).update(told)
     return kept

@@ -4,6 +4,7 @@ Pictures travel as uint8 [batch, channels, height, width] and become float in [-
 """
 
 import contextlib
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,11 +15,17 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from fes.errors import InputError
+from fes.files import make_folder, write_file
 
 _QUALITY = 95
 """Of pictures in formats that lose something: Pillow's own 75 and 80 are seen in a photograph."""
-_CLEAR = ".png", ".webp", ".tif", ".tiff", ".gif", ".apng", ".jp2", ".avif"
-"""Endings of the files of formats that know transparency."""
+_FORMATS = {
+    **{".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"},
+    **{".gif": "GIF", ".bmp": "BMP", ".ppm": "PPM"},
+}
+"""What is written, by the ending of the file's name."""
+_CLEAR = "PNG", "WEBP", "TIFF", "GIF"
+"""Formats that know transparency."""
 _CAPTION = 18
 _GAP = 4
 
@@ -77,6 +84,12 @@ def sheet(rows: np.ndarray, captions: Sequence[str] = (), tile: int | None = Non
     return page
 
 
+def check_ending(flag: str, path: Path) -> None:
+    """Raises `InputError`, which names the flag, where the ending names no format that is written."""
+    if path.suffix.lower() not in _FORMATS:
+        raise InputError(f"{flag} {path} names no format: let it end in {', '.join(_FORMATS)}")
+
+
 def write_picture(image: Image.Image, path: Path) -> None:
     """Saves in the format that the file's ending names, making the folder if need be.
 
@@ -84,17 +97,19 @@ def write_picture(image: Image.Image, path: Path) -> None:
     transparency is, or is laid on white.
 
     Raises:
-        InputError: the ending names no format, or the file cannot be written.
+        InputError: the ending names no format, or the file cannot be written; one that was there is left.
     """
-    if image.mode == "RGBA" and path.suffix.lower() not in _CLEAR:
-        white = Image.new("RGBA", image.size, "white")
-        white.alpha_composite(image)
-        white.info, image = image.info, white
-        image = image.convert("RGB")
+    check_ending("the picture", path)
+    kind = _FORMATS[path.suffix.lower()]
     beside = {name: image.info[name] for name in ("icc_profile", "exif", "dpi") if name in image.info}
+    if image.mode == "RGBA" and kind not in _CLEAR:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    if kind == "JPEG":
+        beside["subsampling"] = 0  # else colours are smeared over two pixels, also where nothing was changed
+    file = io.BytesIO()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(path, quality=_QUALITY, **beside)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"cannot write the picture {path}: {reason}") from None
+        image.save(file, kind, quality=_QUALITY, **beside)
+    except (OSError, ValueError) as error:  # as WebP for pictures that are very long
+        raise InputError(f"cannot write the picture {path}: {error}") from None
+    make_folder(path.parent)
+    write_file(path, file.getvalue())

@@ -5,6 +5,7 @@ the config, the order of the classes, kimg, the commit of the code, and what dat
 """
 
 import json
+import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,9 +77,9 @@ def find_snapshot(path: Path) -> Path:
     Raises:
         InputError: there is none.
     """
-    if path.is_file():
+    if os.path.isfile(path):  # unlike Path's, not troubled by folders that may not be entered
         return path
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise InputError(f"no snapshot and no run at {path}")
     levels = sorted((each for each in path.iterdir() if each.name.isdigit()), key=lambda each: int(each.name))
     found = [each for run in (*levels, path) for each in of_moments(run, "snapshot-*.safetensors")]

@@ -1,5 +1,6 @@
 """`fes synthesize` and `fes export`: faces drawn with a snapshot, and a snapshot to give to others."""
 
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,8 @@ from fes.expressions import EXPRESSIONS, expression_label
 from fes.files import check_file
 from fes.framing import framed
 from fes.judge import load_judge
-from fes.photograph import Photograph
-from fes.pictures import as_image, write_picture
+from fes.photograph import Fine, Photograph
+from fes.pictures import as_image, check_ending, write_picture
 from fes.shipped import shipped_judge, shipped_retoucher, shipped_synthesizer
 from fes.snapshot import export_snapshot
 from fes.synthesizer import Synthesizer
@@ -45,9 +46,9 @@ class Synthesize:
     """Where to write the result."""
     detail: Literal["photograph", "network"] | None = None
     """Whose pixels and colours the result has: the photograph's own, moved and little drawn over, and with
-    --to, but for --strip, all of it, with its colour profile and EXIF, in 8 bits; or those that the network
-    draws (48 px, grey, with the weights that come with fes). None: with the weights that come with fes the
-    photograph's, unless its shorter side is below 96 px; the network's where --weights names others."""
+    --to, but for --strip, all of it, with its colour profile, EXIF and transparency, in 8 bits; or those that
+    the network draws (48 px, grey, with the weights that come with fes). None: with the weights that come
+    with fes the photograph's, unless its shorter side is below 96 px; else the network's."""
     to: str | None = None
     """One expression (angry, disgusted, afraid, happy, sad, surprised, neutral) instead of the sheet."""
     strength: float = 1.0
@@ -80,7 +81,8 @@ class Synthesize:
         write_picture(drawn, self.out)
         print(
             f"wrote {self.out} ({seconds:.2f} s, weights of {synthesizer.snapshot.kimg:g} kimg): "
-            f"{frame.told} of {self.image} {_detail(synthesizer, picture, retouched)}{frame.advice}"
+            f"{frame.told} of {self.image} {_detail(synthesizer, picture, retouched, bool(named))}"
+            f"{frame.advice}"
         )
 
     def _retouched(self, photograph: Photograph, named: Synthesizer | None) -> bool:
@@ -110,8 +112,12 @@ class Synthesize:
             raise InputError("--strip shows one expression by degrees: name it by --to")
         if self.strip and self.strength != 1:
             raise InputError("--strip draws all strengths: leave out --strength")
+        if not os.path.exists(self.image):
+            raise InputError(f"no picture at {self.image}")
+        if not os.path.isdir(self.out):
+            check_ending("--out", self.out)
         check_file("--out", self.out)
-        if self.out.exists() and self.image.exists() and self.out.samefile(self.image):
+        if os.path.exists(self.out) and self.out.samefile(self.image):
             raise InputError(f"--out {self.out} is the picture itself: name another file")
 
     def _own(self, source: int | None, picture: Tensor) -> Tensor:
@@ -136,15 +142,27 @@ class Synthesize:
         own: Tensor | None,
         photograph: Photograph | None,
     ) -> Image.Image:
-        face = photograph.fine(_TILE) if photograph and (label is None or self.strip) else None
-        if label is None:
-            return synthesizer.sheet(picture, own, self.strength, face)
-        if self.strip and own is not None:
-            return synthesizer.strip(picture, label, own, face)
+        if label is None or self.strip:
+            face = photograph.fine(_TILE) if photograph else None
+            page = self._page(synthesizer, picture, label, own, face)
+            page.info.update(photograph.profile if photograph else {})
+            return page
         if photograph is None:
             return as_image(synthesizer.one(picture, label, own, self.strength))
         changed = synthesizer.one(picture, label, own, self.strength, photograph.place())
         return photograph.changed(changed)
+
+    def _page(
+        self,
+        synthesizer: Synthesizer,
+        picture: np.ndarray,
+        label: int | None,
+        own: Tensor | None,
+        face: Fine | None,
+    ) -> Image.Image:
+        if label is None or own is None:
+            return synthesizer.sheet(picture, own, self.strength, face)
+        return synthesizer.strip(picture, label, own, face)
 
 
 @dataclass(frozen=True)
@@ -167,17 +185,17 @@ class Export:
         print(f"wrote {self.out} ({self.out.stat().st_size / 1e6:.1f} MB)")
 
 
-def _detail(synthesizer: Synthesizer, picture: np.ndarray, retouched: bool) -> str:
-    """In what the face was drawn, and what could be better."""
+def _detail(synthesizer: Synthesizer, picture: np.ndarray, retouched: bool, named: bool) -> str:
+    """In what the face was drawn, and what could be better with networks that were named."""
     channels, side, _ = picture.shape
     if not retouched:
         return f"as {side} px, {'grey' if channels == 1 else 'in colour'}"
-    cover = synthesizer.cover(picture)
-    much = (
-        f"; {cover:.2f} of it is drawn over, in {side} px, which blurs a photograph: --detail network shows "
-        "what was drawn"
+    if not named or (cover := synthesizer.cover(picture)) < _MUCH:
+        return "in its own pixels"
+    return (
+        f"in its own pixels; {cover:.2f} of it is drawn over, in {side} px, which blurs a photograph: "
+        "--detail network shows what was drawn"
     )
-    return f"in its own pixels{much if cover > _MUCH else ''}"
 
 
 def _label(flag: str, name: str | None) -> int | None:

@@ -17,7 +17,6 @@ from fes.networks import Generator
 from fes.photograph import Fine, Photograph
 from fes.pictures import sheet, to_float, to_uint8
 from fes.snapshot import Snapshot, load_snapshot
-from shards.schema import Square
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """What a strip shows of one expression."""
@@ -109,14 +108,6 @@ class Synthesizer:
     def load(cls, weights: Path) -> "Synthesizer":
         """From a snapshot or a run's folder; raises `InputError` where there is none."""
         return cls(load_snapshot(weights))
-
-    def read(self, path: Path, square: Square | None = None) -> np.ndarray:
-        """The square of a picture file, or its central one, as `see` gives it.
-
-        Raises:
-            InputError: no such file, not a picture, or `square` does not lie in it.
-        """
-        return self.see(Photograph.read(path).around(square))
 
     def see(self, photograph: Photograph) -> np.ndarray:
         """The face of a photograph as this network wants it, uint8 [channels, resolution, resolution]."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import simplejpeg
-from PIL import Image, ImageOps
+from PIL import Image
 
 from shards.schema import Crop, Square, central_square
 
@@ -27,13 +27,23 @@ LARGEST = 2**28
 """The most bytes that a picture's file may have: memory is no place for what is larger."""
 UPRIGHT = 1
 LYING = (5, 6, 7, 8)
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What makes a picture upright, by its orientation (EXIF 2.3, 4.6.4)."""
 ORIENTATION = 0x0112
 MOST_PIXELS = 80_000_000
 """Larger pictures are refused: the file of some kilobytes that unfolds to gigabytes is no face."""
 UNBOUNDED = "numbers that are not of 8 or 16 bits"
 TOO_LARGE = f"more than {MOST_PIXELS:,} pixels"
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # they are refused, not warned of
-warnings.filterwarnings("ignore", "Corrupt EXIF", UserWarning)  # which is no fault of what is to be seen
+# Of what is too large, which is refused, and of EXIF, which is no fault of what is to be seen.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 SOI = b"\xff\xd8"  # how every JPEG file begins
 
 
@@ -98,7 +108,7 @@ def size_of(data: bytes) -> tuple[int, int] | None:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _refuse_giant(*image.size)
-            lying = image.getexif().get(ORIENTATION, UPRIGHT) in LYING
+            lying = _orientation(image) in LYING
             return image.size[::-1] if lying else image.size
     except MemoryError:
         raise
@@ -133,16 +143,34 @@ def _refuse_giant(width: int, height: int) -> None:
 
 def _is_plain(image: Image.Image) -> bool:
     eight_bits = image.mode in ("L", "RGB") and "transparency" not in image.info
-    upright = image.getexif().get(ORIENTATION, UPRIGHT) == UPRIGHT
-    return image.format in PLAIN and eight_bits and upright and getattr(image, "n_frames", 1) == 1
+    as_it_is = _orientation(image) == UPRIGHT
+    return image.format in PLAIN and eight_bits and as_it_is and getattr(image, "n_frames", 1) == 1
 
 
 def shown(image: Image.Image) -> np.ndarray:
-    """What a picture shows, upright: uint8 [height, width, channels], grey where it knows no colours.
+    """What a picture shows: `on_white` of it `upright`."""
+    return on_white(upright(image))
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """A picture turned as its EXIF says; as it is where that cannot be read."""
+    image.load()  # some kinds turn themselves
+    turn = _TURNS.get(_orientation(image))
+    return image if turn is None else image.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> int:
+    # Cameras, and programs after them, write EXIF that Pillow fails at: it is not worth the picture.
+    with contextlib.suppress(Exception):
+        return image.getexif().get(ORIENTATION, UPRIGHT)
+    return UPRIGHT
+
+
+def on_white(image: Image.Image) -> np.ndarray:
+    """What a picture shows as it lies: uint8 [height, width, channels], grey where it knows no colours.
 
     Transparency is seen on white, and of 16 bits the upper eight.
     """
-    image = ImageOps.exif_transpose(image)
     if image.mode.startswith(("I", "F")):
         values = np.asarray(image)
         if image.mode == "F" or values.min(initial=0) < 0 or values.max(initial=0) >= 2**16:

@@ -15,9 +15,9 @@ BENCHES = sorted(ROOT.glob("bench/*.py"))
 
 LAYERS = (
     {"errors", "expressions", "machine", "batch", "draws", "patience", "adaptive", "edges", "drawing"},
-    {"hardware", "config", "tree", "files", "pictures", "commandline", "order", "mix", "augment", "shipped"},
-    {"validity", "levels", "framing", "photograph"},
-    {"clock", "blocks", "losses", "dials", "reading", "ahead", "mixture"},
+    {"hardware", "config", "tree", "files", "commandline", "order", "mix", "augment", "shipped"},
+    {"validity", "levels", "framing", "pictures"},
+    {"photograph", "clock", "blocks", "losses", "dials", "reading", "ahead", "mixture"},
     {"residual", "balance", "decoded", "stages", "guided"},
     {"networks"},
     {"stream", "beginning"},

@@ -24,7 +24,8 @@ from bench.variants import VARIANTS, AverageInALoop
 from fes.arguments import parse_levels
 from fes.config import LossConfig, ModelConfig
 from fes.ema import Ema
-from fes.judge import Judge, save_judge
+from fes.errors import InputError
+from fes.judge import Judge, new_judge, save_judge
 from fes.networks import Networks
 from fes.objectives import AutoencoderObjective, CriticObjective
 from fes.players import bare_players
@@ -256,6 +257,25 @@ def test_the_photographs_bench_reads_faces_that_are_found_both_ways(tmp_path: Pa
     assert lines[2] == f"| in the photograph's pixels, by the judge {cells}"
     assert lines[3].startswith("| as the network draws them, by the judge | 1.000 | ")
     assert lines[-1] == "2 photographs; 3 more without a face that was found"
+
+
+def test_the_photographs_bench_tells_what_it_cannot_read(tmp_path: Path, snapshot_file: Path) -> None:
+    with pytest.raises(InputError, match="holds no photographs"):
+        readings(Photographs(tmp_path))
+    Image.fromarray(photograph((400, 360), mode="RGB")).save(tmp_path / "wall.png")
+    with pytest.raises(InputError, match="no face was found in any of the 1 photographs in"):
+        readings(Photographs(tmp_path))
+    with pytest.raises(InputError, match="draw every pixel"):
+        readings(Photographs(tmp_path, weights=snapshot_file))
+    save_judge(tmp_path / "judge", new_judge("plain", 48, 3, 0))
+    with pytest.raises(InputError, match="the judge reads pictures of 48 px and 3 channels"):
+        readings(Photographs(tmp_path, judge=tmp_path / "judge"))
+
+
+def test_the_photographs_bench_takes_a_picture_that_is_a_face_whole(tmp_path: Path) -> None:
+    people()[0].resize((60, 60)).save(tmp_path / "face.png")
+    right, unfound = readings(Photographs(tmp_path))
+    assert (right[0].shape, unfound) == ((1, 7), 0)
 
 
 def test_a_photograph_is_made_as_small_and_grey_as_a_judge_wants_it() -> None:

@@ -69,6 +69,7 @@ def test_a_change_fades_where_the_photograph_goes_on_and_not_at_its_own_borders(
         assert torch.equal(border, torch.zeros(50))
     assert torch.equal(inside[10:40, 10:40], torch.ones(30, 30))
     assert inside.diff(dim=0)[:25].min() >= 0
+    assert torch.allclose(inside[25, :5], torch.tensor([0, 0.15625, 0.5, 0.84375, 1]))  # 0.08 of 50
     left = Photograph(path, pixels, (0, 0, 60)).place().share  # as high as the photograph, and at its left
     assert torch.equal(left[:, 0], torch.ones(60))
     assert torch.equal(left[0, :50], torch.ones(50))
@@ -198,9 +199,23 @@ def profile(space: bytes) -> bytes:
     return bytes(16) + space + bytes(108)
 
 
+MAKER, DATE, ORIENTATION, SOFTWARE = 0x010F, 0x0132, 0x0112, 0x0131
+OF_A_FILE = {0x0100: 4000, 0x0101: 3000, 0x0106: 6, 0x0142: 16, 0x0143: 16, 0x0152: 0, 0x0153: 3}
+"""Sizes, colours and tiles, which cameras write beside what a TIFF file says of its own."""
+
+
+def told() -> Image.Exif:
+    """EXIF of a camera that was turned by a quarter."""
+    exif = Image.Exif()
+    exif.update({MAKER: "Maker", DATE: "2020:01:01 00:00:00", ORIENTATION: 6})
+    exif.get_ifd(0x8769).update({0x829A: 0.01, 0xA002: 64, 0xA003: 40, 0x927C: b"MAKERNOTE"})
+    exif.get_ifd(0x8825).update({1: "N", 2: (50.0, 51.0, 52.0)})
+    return exif
+
+
 def with_a_small_picture() -> bytes:
-    """EXIF that says 'turned by a quarter' and 'made by Maker', with a small picture as cameras add it."""
-    first = struct.pack("<HHHIIHHIII", 2, 0x010F, 2, 6, 38, 0x0112, 3, 1, 6, 44)
+    """EXIF that says 'made by Maker', with a small picture as cameras add it."""
+    first = struct.pack("<HHHIIHHIII", 2, MAKER, 2, 6, 38, ORIENTATION, 3, 1, 6, 44)
     second = struct.pack("<HHHIIHHIII", 2, 0x0201, 4, 1, 74, 0x0202, 4, 1, 9, 0)
     return b"Exif\0\0II*\0" + struct.pack("<I", 8) + first + b"Maker\0" + second + b"\xff\xd8SMALL\xff\xd9"
 
@@ -213,20 +228,33 @@ def written(photograph: Photograph, path: Path) -> Image.Image:
         return image
 
 
+@pytest.mark.parametrize("source", ["jpg", "png", "webp", "tif"])
 @pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tif"])
-def test_a_changed_photograph_has_its_colour_profile_and_exif_upright_and_without_the_small_picture(
-    tmp_path, ending
+def test_a_changed_photograph_has_its_colour_profile_and_what_is_still_true_of_its_exif(
+    tmp_path, source, ending
 ):
-    path = tmp_path / "me.jpg"
-    saved(quarters(64).crop((0, 0, 64, 40)), path, exif=with_a_small_picture(), icc_profile=profile(b"RGB "))
-    assert b"SMALL" in path.read_bytes()
-    image = written(Photograph.read(path), tmp_path / f"changed.{ending}")
+    path, exif = tmp_path / f"me.{source}", told()
+    if source != "tif":  # of which they are its own
+        exif.update(OF_A_FILE)
+    lying = quarters(64).crop((0, 0, 64, 40))
+    saved(lying, path, exif=exif.tobytes(), icc_profile=profile(b"RGB "))
+    photograph = Photograph.read(path).around((0, 24, 40))
+    image = written(photograph, tmp_path / f"changed.{ending}")
     assert image.size == (40, 64)
+    assert np.abs(np.asarray(image)[:16].astype(int) - photograph.pixels[:16]).mean() < 3
     assert image.info["icc_profile"] == profile(b"RGB ")
     exif = image.getexif()
-    assert exif[0x010F] == "Maker"
-    assert exif.get(0x0112, 1) == 1
-    assert exif[0x0131].startswith("fes")
+    assert (exif[MAKER], exif[DATE], exif.get(ORIENTATION, 1)) == ("Maker", "2020:01:01 00:00:00", 1)
+    assert exif[SOFTWARE].startswith("fes")
+    assert dict(exif.get_ifd(0x8769)) == {0x829A: pytest.approx(0.01)}
+    assert dict(exif.get_ifd(0x8825)) == {1: "N", 2: (50.0, 51.0, 52.0)}
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp", "tif"])
+def test_the_small_picture_in_exif_which_shows_the_face_as_it_was_is_left_out(tmp_path, ending):
+    path = saved(quarters(64), tmp_path / "me.jpg", exif=with_a_small_picture())
+    assert b"SMALL" in path.read_bytes()
+    assert written(Photograph.read(path), tmp_path / f"changed.{ending}").getexif()[MAKER] == "Maker"
     assert b"SMALL" not in (tmp_path / f"changed.{ending}").read_bytes()
 
 
@@ -247,10 +275,33 @@ def test_a_colour_profile_is_kept_where_it_is_of_what_is_written(tmp_path, mode,
     assert ("icc_profile" in written(Photograph.read(path), tmp_path / "a.png").info) == kept
 
 
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
-def test_exif_that_cannot_be_read_does_not_cost_the_photograph(tmp_path):
-    path = saved(quarters(), tmp_path / "me.jpg", exif=b"Exif\0\0II*\0" + b"\xff" * 60)
-    assert written(Photograph.read(path), tmp_path / "a.jpg").size == (64, 64)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"Exif\0\0II*\0" + b"\xff" * 60,
+        told().tobytes()[:90],
+        told().tobytes().replace(b"\0\2\0\1\0\2", b"\x60\2\0\1\0\2"),
+    ],
+    ids=["noise", "cut short", "thousands of tags"],
+)
+def test_exif_that_cannot_be_read_does_not_cost_the_photograph(tmp_path, exif):
+    path = saved(quarters().crop((0, 0, 64, 40)), tmp_path / "me.jpg", exif=exif)
+    assert sorted(written(Photograph.read(path), tmp_path / "a.jpg").size) == [40, 64]
+
+
+def test_exif_that_is_too_long_for_a_file_does_not_cost_the_photograph(tmp_path):
+    exif = told()
+    exif[0x010E] = "a" * 70_000
+    path = saved(quarters(), tmp_path / "me.png", exif=exif)
+    assert "exif" not in written(Photograph.read(path), tmp_path / "a.jpg").info
+
+
+@pytest.mark.parametrize("dpi", [(0, 0), (4e9, 4e9), (300, 0)])
+def test_a_resolution_that_makes_no_sense_does_not_cost_the_photograph(tmp_path, dpi):
+    path = saved(quarters(), tmp_path / "me.tif", dpi=dpi)
+    for name in ("a.png", "a.jpg", "a.bmp"):
+        assert written(Photograph.read(path), tmp_path / name).size == (64, 64)
 
 
 def test_a_transparent_photograph_stays_transparent_and_changes_as_it_is_seen_on_white(tmp_path):
@@ -272,12 +323,39 @@ def test_a_transparent_photograph_stays_transparent_and_changes_as_it_is_seen_on
     assert np.abs(seen - wanted).max() <= 1
 
 
-@pytest.mark.parametrize("name", ["a.jpg", "a.bmp"])
+def test_where_nothing_changes_what_is_half_transparent_stays_exact(tmp_path):
+    clear = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 4), dtype=np.uint8))
+    photograph = Photograph.read(saved(clear, tmp_path / "me.png"))
+    write_picture(photograph.changed(photograph.place().picture), tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        assert np.array_equal(np.asarray(image), np.asarray(clear))
+
+
+def test_a_transparent_photograph_that_lies_is_turned_with_its_transparency(tmp_path):
+    clear = quarters(60).crop((0, 0, 60, 40))
+    opacity = np.tile(np.arange(100, 160, dtype=np.uint8), (40, 1))
+    clear.putalpha(Image.fromarray(opacity))
+    image = written(Photograph.read(saved(clear, tmp_path / "me.png", exif=told())), tmp_path / "a.png")
+    assert np.array_equal(np.asarray(image)[..., 3], np.rot90(opacity, -1))
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.bmp", "a.ppm"])
 def test_where_a_format_knows_no_transparency_it_is_white(tmp_path, name):
     clear = quarters(60)
     clear.putalpha(0)
-    image = written(Photograph.read(saved(clear, tmp_path / "me.png")), tmp_path / name)
+    path = saved(clear, tmp_path / "me.png", icc_profile=profile(b"RGB "))
+    image = written(Photograph.read(path), tmp_path / name)
     assert (image.mode, np.asarray(image).min()) == ("RGB", 255)
+    assert ("icc_profile" in image.info) == (name == "a.jpg")
+
+
+@pytest.mark.parametrize("name", ["a.webp", "a.tif", "a.gif"])
+def test_other_formats_that_know_transparency_keep_it(tmp_path, name):
+    clear, opacity = quarters(60), np.full((60, 60), 255, np.uint8)
+    opacity[:20] = 0
+    clear.putalpha(Image.fromarray(opacity))
+    image = written(Photograph.read(saved(clear, tmp_path / "me.png")), tmp_path / name)
+    assert np.array_equal(np.asarray(image.convert("RGBA"))[..., 3], opacity)
 
 
 @pytest.mark.parametrize(
@@ -301,6 +379,8 @@ def test_a_photograph_of_any_kind_is_written_with_its_changed_face(tmp_path, nam
 
 def test_of_16_bits_the_upper_8_are_written(tmp_path):
     path = saved(Image.fromarray(gradient(40, 60).astype(np.uint16) << 8), tmp_path / "deep.png")
-    image = written(Photograph.read(path), tmp_path / "out.png")
-    assert image.mode == "L"
-    assert np.array_equal(np.asarray(image)[:, 50:], gradient(40, 60)[:, 50:])
+    for transparent in ({}, {"transparency": 256}):  # which Pillow cannot show
+        Image.fromarray(gradient(40, 60).astype(np.uint16) << 8).save(path, **transparent)
+        image = written(Photograph.read(path), tmp_path / "out.png")
+        assert image.mode == "L"
+        assert np.array_equal(np.asarray(image)[:, 50:], gradient(40, 60)[:, 50:])

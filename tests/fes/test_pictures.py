@@ -64,10 +64,35 @@ def test_little_is_lost_of_a_photograph_that_is_written_as_jpeg(tmp_path):
         assert np.abs(np.asarray(image).astype(int) - pixels).mean() < 1.0
 
 
-@pytest.mark.parametrize("name", ["a", "a.xyz", "file/a.png", "folder.png"])
-def test_a_picture_that_cannot_be_written_is_one_sentence(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("a", "the picture .*a names no format: let it end in .png"),
+        ("a.xyz", "names no format"),
+        ("file/a.png", "cannot write to the folder"),
+        ("folder.png", "cannot write .*folder.png: Is a directory"),
+    ],
+)
+def test_a_picture_that_cannot_be_written_is_one_sentence(tmp_path, name, told):
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "folder.png").mkdir()
-    with pytest.raises(InputError, match=r"cannot write the picture .*: \w+"):
+    with pytest.raises(InputError, match=told):
         write_picture(quarters(), tmp_path / name)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["file", "folder.png"]
+
+
+def test_a_picture_that_a_format_cannot_hold_leaves_the_file_that_was_there(tmp_path):
+    path = tmp_path / "a.webp"
+    write_picture(quarters(), path)
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=r"cannot write the picture .*webp"):
+        write_picture(Image.new("L", (17_000, 4)), path)
+    assert path.read_bytes() == before
+
+
+def test_a_jpeg_keeps_colours_that_lie_side_by_side(tmp_path):
+    pixels = np.zeros((32, 32, 3), np.uint8)
+    pixels[:, ::2], pixels[:, 1::2] = (200, 60, 60), (60, 60, 200)
+    write_picture(Image.fromarray(pixels), tmp_path / "a.jpg")
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert np.abs(np.asarray(image).astype(int) - pixels).max() < 30

@@ -62,7 +62,7 @@ def test_one_expression_from_the_folder_of_a_run(snapshot_file, face_png, tmp_pa
     out = tmp_path / "happy.png"
     main(synthesize(snapshot_file.parent, face_png, out, "--to", name))
     synthesizer = Synthesizer.load(snapshot_file)
-    assert np.array_equal(pixels(out), synthesizer.one(synthesizer.read(face_png), 3)[0])
+    assert np.array_equal(pixels(out), synthesizer.one(synthesizer.see(Photograph.read(face_png)), 3)[0])
 
 
 def test_a_photograph_of_another_size_and_in_colour(snapshot_file, tmp_path):
@@ -83,7 +83,7 @@ def test_a_face_in_a_larger_picture_is_drawn_as_if_it_were_alone(snapshot_file, 
 def test_an_expression_at_a_strength_counted_from_what_is_told(snapshot_file, face_png, tmp_path):
     out, own = tmp_path / "a.png", torch.eye(7)[EXPRESSIONS.index("sad")]
     synthesizer = Synthesizer.load(snapshot_file)
-    picture = synthesizer.read(face_png)
+    picture = synthesizer.see(Photograph.read(face_png))
     main(synthesize(snapshot_file, face_png, out, "--to", "happy", "--strength", 0.5, "--source", "sadness"))
     assert np.array_equal(pixels(out), synthesizer.one(picture, 3, own, 0.5)[0])
     main(synthesize(snapshot_file, face_png, out, "--strength", 0.25, "--source", "sad"))
@@ -98,7 +98,7 @@ def test_an_expression_at_a_strength_counted_from_what_the_judge_reads(
     out = tmp_path / "a.png"
     main(synthesize(snapshot_file, face_png, out, "--to", "sad", "--strength", 0.5, "--judge", judge_file))
     synthesizer = Synthesizer.load(snapshot_file)
-    picture = synthesizer.read(face_png)
+    picture = synthesizer.see(Photograph.read(face_png))
     own = load_judge(judge_file).probabilities(torch.from_numpy(picture)[None])[0]
     assert np.array_equal(pixels(out), synthesizer.one(picture, 4, own, 0.5)[0])
     read = f"the judge reads {face_png} as {EXPRESSIONS[own.argmax()]} ({own.max():.2f})"
@@ -116,7 +116,8 @@ def test_what_comes_with_fes_is_used_where_nothing_is_named(
     assert capsys.readouterr().out == f"wrote {tmp_path / 'synthesizer.safetensors'} ({size / 1e6:.1f} MB)\n"
     main([*map(str, asked)])
     synthesizer = Synthesizer(load_snapshot(tmp_path / "synthesizer.safetensors"))
-    assert np.array_equal(pixels(out), np.asarray(synthesizer.sheet(synthesizer.read(face_png))))
+    picture = synthesizer.see(Photograph.read(face_png))
+    assert np.array_equal(pixels(out), np.asarray(synthesizer.sheet(picture)))
     assert "name one by --judge" in sentence(capsys, *asked, "--to", "sad", "--strip")
     (tmp_path / "judge.safetensors").write_bytes(judge_file.read_bytes())
     main([*map(str, asked), "--to", "sad", "--strip"])
@@ -190,7 +191,7 @@ def test_a_place_that_cannot_be_written_is_told_in_one_sentence(snapshot_file, f
     for out, told in (
         (tmp_path / "file" / "a.png", f"cannot write to the folder {tmp_path / 'file'}"),
         ("/proc/a.png", "cannot write to the folder /proc"),
-        (tmp_path / "a.xyz", f"cannot write the picture {tmp_path / 'a.xyz'}"),
+        (tmp_path / "a.xyz", f"--out {tmp_path / 'a.xyz'} names no format: let it end in .png, .jpg"),
         (tmp_path, f"--out {tmp_path} is a folder: name a file in it"),
         (face_png, f"--out {face_png} is the picture itself: name another file"),
     ):
@@ -275,6 +276,30 @@ def test_an_expression_of_a_photograph_by_degrees_from_the_one_that_is_told(tmp_
     main([*asked, str(tmp_path / "half.png"), "--strength", "0.5"])
     expected = shot.changed(synthesizer.one(picture, 3, own, 0.5, shot.place()))
     assert np.array_equal(pixels(tmp_path / "half.png"), np.asarray(expected))
+
+
+def test_a_name_that_is_too_long_is_told_in_one_sentence(snapshot_file, face_png, tmp_path, capsys):
+    long, out = tmp_path / ("a" * 300 + ".png"), tmp_path / "a.png"
+    assert "File name too long" in sentence(capsys, *synthesize(snapshot_file, face_png, long))
+    assert "no picture at" in sentence(capsys, *synthesize(snapshot_file, long, out))
+    assert "no snapshot and no run" in sentence(capsys, *synthesize(long, face_png, out))
+
+
+def test_where_there_is_no_picture_no_folder_is_left(snapshot_file, tmp_path, capsys):
+    asked = synthesize(snapshot_file, tmp_path / "none.png", tmp_path / "new" / "a.png")
+    assert "no picture at" in sentence(capsys, *asked)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("more", [(), ("--to", "happy"), ("--to", "happy", "--strip", "--source", "sad")])
+def test_what_is_made_of_a_photograph_has_its_colour_profile(tmp_path, more):
+    profile = bytes(16) + b"RGB " + bytes(108)
+    me = Image.fromarray(photograph((500, 400), (people()[1], (80, 50), 300), mode="RGB"))
+    me.save(tmp_path / "me.jpg", icc_profile=profile)
+    main(["synthesize", str(tmp_path / "me.jpg"), "--out", str(tmp_path / "out.jpg"), *more])
+    with Image.open(tmp_path / "out.jpg") as image:
+        assert image.info["icc_profile"] == profile
+        assert (0x0131 in image.getexif()) == (more == ("--to", "happy"))
 
 
 def test_weights_that_draw_over_most_of_a_photograph_are_told_to_blur_it(face_png, tmp_path, capsys):

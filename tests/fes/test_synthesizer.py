@@ -123,9 +123,10 @@ def test_a_sheet_shows_the_source_and_seven_large_captioned_tiles(shifting):
 
 
 def test_a_picture_file_is_read_as_the_networks_want_it(snapshot_file, face_png, drawn_index):
-    picture = Synthesizer.load(snapshot_file.parent).read(face_png)
+    photograph = Photograph.read(face_png)
+    picture = Synthesizer.load(snapshot_file.parent).see(photograph)
     assert np.array_equal(picture, drawn_index.split("test").image(0))
-    assert Synthesizer.load(snapshot_file).read(face_png, (8, 8, 32)).shape == (1, 48, 48)
+    assert Synthesizer.load(snapshot_file).see(photograph.around((8, 8, 32))).shape == (1, 48, 48)
 
 
 def test_the_way_from_one_expression_to_another_is_straight():
