@@ -1,7 +1,9 @@
 """`fes synthesize` and `fes export`: faces drawn with a snapshot, and a snapshot to give to others."""
 
+import contextlib
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -76,7 +78,8 @@ class Synthesize:
         picture = synthesizer.see(photograph)
         own = self._own(source, torch.from_numpy(picture)) if self.strip or self.strength < 1 else None
         start = time.perf_counter()
-        drawn = self._drawn(synthesizer, picture, label, own, photograph if retouched else None)
+        with _told_of_memory(photograph):
+            drawn = self._drawn(synthesizer, picture, label, own, photograph if retouched else None)
         seconds = time.perf_counter() - start
         write_picture(drawn, self.out)
         print(
@@ -183,6 +186,19 @@ class Export:
             raise InputError("--weights names no snapshot: name one, or several to average them")
         export_snapshot(self.weights, self.out, self.note)
         print(f"wrote {self.out} ({self.out.stat().st_size / 1e6:.1f} MB)")
+
+
+@contextlib.contextmanager
+def _told_of_memory(photograph: Photograph) -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
+            raise
+        raise InputError(
+            f"a face of {photograph.square[2]:,} pixels in {photograph.path} takes more memory than there "
+            "is: make the photograph smaller"
+        ) from None
 
 
 def _detail(synthesizer: Synthesizer, picture: np.ndarray, retouched: bool, named: bool) -> str:

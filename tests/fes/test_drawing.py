@@ -199,11 +199,12 @@ def test_what_is_fine_moves_as_its_source_does():
 def test_a_change_arrives_as_far_as_it_is_let():
     one, fine = drawing(), torch.tanh(numbers(2, 3, 24, 24, seed=3))
     assert torch.equal(one.carried_over(fine, torch.ones(24, 24)), one.carried_over(fine))
-    assert torch.equal(one.carried_over(fine, torch.zeros(24, 24)), fine)
+    found = one.carried_over(fine, torch.zeros(24, 24))
+    torch.testing.assert_close(found, fine, rtol=0, atol=1e-14)
     half = torch.ones(24, 24)
     half[:, :12] = 0
     found = one.carried_over(fine, half)
-    assert torch.equal(found[..., :12], fine[..., :12])
+    torch.testing.assert_close(found[..., :12], fine[..., :12], rtol=0, atol=1e-14)
     assert torch.equal(found[..., 12:], one.carried_over(fine)[..., 12:])
 
 
@@ -222,6 +223,17 @@ def test_what_is_drawn_behind_a_shut_mask_does_not_shine_through_beside_an_open_
     drawn = torch.where(mask > 0, 0.0, 10.0)  # white, behind a mask that is shut
     found = Drawing(drawn, source, mask).carried_over(torch.zeros(1, 1, 64, 64))
     assert found.abs().max() < 0.03
+
+
+@pytest.mark.parametrize("size", [(50, 50), (61, 40)])
+def test_photographs_are_bent_at_once_as_faces_that_learn_are(size):
+    one = drawing()._replace(mask=torch.full((2, 1, 8, 8), -200.0, dtype=torch.float64))
+    fine = torch.tanh(numbers(2, 3, *size, seed=3))
+    tinted = torch.tanh(one.drawn) - bend(one.source, one.flow)
+    tinted = tinted + bend(functional.interpolate(fine, (8, 8), mode="area"), one.flow)
+    laid_over = functional.interpolate(0.02 * tinted, size, mode="bicubic")
+    wanted = 0.98 * bend(fine, one.flow) + laid_over
+    torch.testing.assert_close(one.carried_over(fine), wanted, rtol=0, atol=1e-12)
 
 
 def test_nothing_is_carried_over_where_all_is_drawn():

@@ -1,6 +1,8 @@
 """`fes synthesize` and `fes export`, by command line."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -300,6 +302,23 @@ def test_what_is_made_of_a_photograph_has_its_colour_profile(tmp_path, more):
     with Image.open(tmp_path / "out.jpg") as image:
         assert image.info["icc_profile"] == profile
         assert (0x0131 in image.getexif()) == (more == ("--to", "happy"))
+
+
+def test_a_face_that_memory_has_no_room_for_is_told_in_one_sentence(tmp_path):
+    Image.new("RGB", (3000, 3000), "teal").save(tmp_path / "me.png")
+    tight = """
+import resource, sys
+from pathlib import Path
+from fes.cli import main
+main(["synthesize", sys.argv[1], "--crop", "0,0,99", "--out", sys.argv[1] + ".png"])
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 3000 * 3000 * 40, -1))
+main(["synthesize", sys.argv[1], "--crop", "middle", "--to", "sad", "--out", sys.argv[1] + ".png"])
+"""
+    run = subprocess.run([sys.executable, "-c", tight, tmp_path / "me.png"], capture_output=True, text=True)
+    told = f"a face of 3,000 pixels in {tmp_path / 'me.png'} takes more memory than there is: make the"
+    assert (run.returncode, told in run.stderr) == (2, True), run.stderr
+    assert "Traceback" not in run.stderr
 
 
 def test_weights_that_draw_over_most_of_a_photograph_are_told_to_blur_it(face_png, tmp_path, capsys):
