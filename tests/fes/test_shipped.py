@@ -1,5 +1,8 @@
 """The weights that come with fes."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 from PIL import Image
 from safetensors import safe_open
@@ -9,13 +12,17 @@ from fes.cli import main
 from fes.errors import InputError
 from fes.files import sha256_of
 from fes.judge import load_judge
-from fes.shipped import shipped_judge, shipped_synthesizer
+from fes.photograph import Photograph
+from fes.shipped import shipped_judge, shipped_retoucher, shipped_synthesizer
 from fes.snapshot import load_snapshot
+from fes.synthesizer import Synthesizer
+from tests.photographs import people
 
 
 def test_the_files_beside_the_code_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(shipped, "_FOLDER", tmp_path)
-    for name, where in (("synthesizer", shipped_synthesizer), ("judge", shipped_judge)):
+    every = shipped_synthesizer, shipped_retoucher, shipped_judge
+    for name, where in zip(("synthesizer", "retoucher", "judge"), every, strict=True):
         path = tmp_path / f"{name}.safetensors"
         path.touch()
         assert where() == path
@@ -45,6 +52,18 @@ def test_fes_comes_with_a_synthesiser_and_a_judge_of_the_same_faces_and_a_card()
     card = (shipped_judge().parent / "README.md").read_text()
     for heading in ("## The synthesiser", "## How good they are", "## Limits", "## What they are for"):
         assert heading in card
+
+
+def test_fes_comes_with_a_retoucher_that_moves_photographs_and_hardly_paints():
+    retoucher = Synthesizer.load(shipped_retoucher())
+    assert retoucher.retouches
+    assert shipped_retoucher().stat().st_size < 2e6
+    assert "## The retoucher" in (shipped_retoucher().parent / "README.md").read_text()
+    for person in people():
+        face = retoucher.see(Photograph(Path("me.png"), np.asarray(person)[..., None]))
+        assert retoucher.cover(face) < 0.06
+        drawn = np.stack([retoucher.one(face, label) for label in range(7)]).astype(int)
+        assert np.abs(drawn - face).mean((1, 2, 3)).max() > 3
 
 
 def test_a_face_is_drawn_by_the_weights_that_come_with_fes_where_none_are_named(face_png, tmp_path, capsys):
