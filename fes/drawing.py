@@ -57,7 +57,7 @@ class Drawing(NamedTuple):
 
         Where `picture` is (1 - mask) bent + mask * drawn, this is (1 - mask) (fine bent) + mask * tinted. All
         that is fine is bent as the source is, and drawn over with what is drawn, as that would be with the
-        fine picture's light and colours: tinted = drawn - bent + (the fine picture, made as small, and bent).
+        fine picture's light and colours: tinted = drawn - bent + (the fine one in the source's size, bent).
 
         Args:
             fine: [batch, channels, height, width] in [-1, 1], grey or in colour, whatever the source is.
@@ -171,9 +171,12 @@ def _bent_at_once(x: Tensor, flow: Tensor, share: Tensor | None) -> Tensor:
     away = 2 * _away(flow, height, width).to(x.dtype)  # `grid_sample` counts from -1 to 1
     if share is not None:
         away *= share.to(away.dtype)
-    for axis, size in enumerate((width, height)):
-        own = (2 * torch.arange(size, dtype=x.dtype, device=x.device) + 1) / size - 1
-        away[:, axis] += own if axis == 0 else own[:, None]
+
+    def centres(size: int) -> Tensor:
+        return (2 * torch.arange(size, dtype=x.dtype, device=x.device) + 1) / size - 1
+
+    away[:, 0] += centres(width)
+    away[:, 1] += centres(height)[:, None]
     places = away.permute(0, 2, 3, 1)
     return functional.grid_sample(x, places, padding_mode="border", align_corners=False)
 

@@ -11,8 +11,8 @@ from PIL import ExifTags, Image
 from torch import Tensor
 
 from fes.errors import InputError
-from fes.pictures import as_image, told_by_name
-from shards.pictures import on_white, opened, square_of, upright
+from fes.pictures import told_by_name
+from shards.pictures import as_image, on_white, opened, square_of, upright
 from shards.schema import Square
 
 _FADES = 0.08
@@ -25,9 +25,11 @@ _OF_THE_SCENE = (
 """Tags of a whole picture that stay true of one whose face was changed."""
 _OF_THE_FILE = {
     *(ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight, ExifTags.Base.ComponentsConfiguration),
-    *(ExifTags.Base.MakerNote, ExifTags.IFD.Interop.value),
+    *(ExifTags.Base.CompressedBitsPerPixel, ExifTags.Base.SubjectLocation, 0x9214),  # 0x9214: SubjectArea
+    *(ExifTags.Base.FocalPlaneXResolution, ExifTags.Base.FocalPlaneYResolution),
+    *(ExifTags.Base.MakerNote, ExifTags.IFD.Interop),
 }
-"""Tags of how a picture was taken that are of its file, or, as makers' notes, point to places in it."""
+"""Tags of how a picture was taken that are of its pixels, or that, as makers' notes, point into its file."""
 _MOST_EXIF = 65_000
 """Bytes; a JPEG file holds no more in one piece."""
 _MOST_DPI = 65_536
@@ -52,16 +54,16 @@ class Photograph:
         path: Path,
         pixels: np.ndarray,
         square: Square | None = None,
-        clear: np.ndarray | None = None,
-        kept: dict[str, object] | None = None,
+        rgba: np.ndarray | None = None,
+        metadata: dict[str, object] | None = None,
     ) -> None:
         """
         Args:
             pixels: what is seen in the file, upright, on white, uint8 [height, width, channels].
             square: None: the central one.
-            clear: where there is transparency, the same as it is in the file, uint8 [height, width, 4].
-            kept: what else the file tells and a changed one tells too, as Pillow calls it: `icc_profile`,
-                `exif`, `dpi`.
+            rgba: where there is transparency, the same as it is in the file, uint8 [height, width, 4].
+            metadata: what else the file tells and a changed one is to tell, as Pillow calls it:
+                `icc_profile`, `exif`, `dpi`.
 
         Raises:
             InputError: the square does not lie in the photograph.
@@ -70,7 +72,7 @@ class Photograph:
         side = min(height, width)
         self.path, self.pixels = path, pixels
         self.square = left, top, side = square or ((width - side) // 2, (height - side) // 2, side)
-        self._clear, self._kept = clear, kept or {}
+        self._rgba, self._metadata = rgba, metadata or {}
         if left < 0 or top < 0 or side < 1 or left + side > width or top + side > height:
             raise InputError(
                 f"the square of {side} pixels from {left}, {top} on does not lie in {path}, "
@@ -85,16 +87,16 @@ class Photograph:
             pixels = on_white(turned)
             # Of 16 bits Pillow makes no colours.
             clear = turned.has_transparency_data and not turned.mode.startswith("I")
-            opacity = np.asarray(turned.convert("RGBA")) if clear else None
-            kept = _told_beside(image)
+            rgba = np.asarray(turned.convert("RGBA")) if clear else None
+            metadata = _metadata(image, image.size != turned.size)
             profile = turned.info.get("icc_profile") or b""
         if profile[16:20] == _SPACES[pixels.shape[2]]:  # not a print's, whose CMYK became RGB
-            kept["icc_profile"] = profile
-        return cls(path, pixels, None, opacity, kept)
+            metadata["icc_profile"] = profile
+        return cls(path, pixels, None, rgba, metadata)
 
     def around(self, square: Square | None) -> Self:
         """The same photograph with another square; raises `InputError` as the constructor does."""
-        return type(self)(self.path, self.pixels, square, self._clear, self._kept)
+        return type(self)(self.path, self.pixels, square, self._rgba, self._metadata)
 
     def face(self, resolution: int, channels: int) -> np.ndarray:
         """The face as networks take it, uint8 [channels, resolution, resolution]."""
@@ -105,8 +107,8 @@ class Photograph:
         return Fine(self.face(min(self.square[2], most), self.pixels.shape[2]))
 
     def place(self) -> Fine:
-        """The face with all its pixels; at borders of its square at which the photograph goes on, what
-        changes it fades."""
+        """The face with all its pixels, and a share that falls to 0 at those borders of its square beyond
+        which the photograph goes on."""
         return Fine(self.fine(self.square[2]).picture, self._share())
 
     def changed(self, face: np.ndarray) -> Image.Image:
@@ -118,20 +120,20 @@ class Photograph:
         left, top, side = self.square
         place = slice(top, top + side), slice(left, left + side)
         face = rearrange(face, "c h w -> h w c")
-        if self._clear is None:
+        if self._rgba is None:
             pixels = self.pixels.copy()
             pixels[place] = face
         else:
-            pixels = self._clear.copy()
-            pixels[place] = _off_white(face, self.pixels[place], self._clear[place])
-        image = as_image(rearrange(pixels, "h w c -> c h w"))
-        image.info.update(self._kept)
+            pixels = self._rgba.copy()
+            pixels[place] = _uncomposited(face, self.pixels[place], self._rgba[place])
+        image = as_image(pixels)
+        image.info.update(self._metadata)
         return image
 
     @property
     def profile(self) -> dict[str, object]:
-        """Its colour profile, if any, as Pillow calls it: what is made of its pixels has their colours."""
-        return {name: value for name, value in self._kept.items() if name == "icc_profile"}
+        """{"icc_profile": bytes} for what is made of its pixels; empty where the file has none that fits."""
+        return {name: value for name, value in self._metadata.items() if name == "icc_profile"}
 
     def _share(self) -> Tensor:
         left, top, side = self.square
@@ -148,37 +150,37 @@ def _rising(side: int, at_first: bool, at_last: bool) -> Tensor:
     return (smooth if at_first else ones) * (smooth.flip(0) if at_last else ones)
 
 
-def _off_white(seen: np.ndarray, before: np.ndarray, clear: np.ndarray) -> np.ndarray:
+def _uncomposited(seen: np.ndarray, before: np.ndarray, rgba: np.ndarray) -> np.ndarray:
     """What is seen on white as something transparent, uint8 [height, width, 4].
 
     Args:
         seen: uint8 [height, width, 3].
         before: the same without the change.
-        clear: what that was of, uint8 [height, width, 4], whose transparency stays.
+        rgba: what that was of, uint8 [height, width, 4], whose transparency stays.
     """
-    opaque = clear[..., 3:].astype(np.float32) / 255
+    opaque = rgba[..., 3:].astype(np.float32) / 255
     colour = 255 - (255 - seen.astype(np.float32)) / opaque.clip(1 / 255)
     changed = (seen != before).any(2, keepdims=True) & (opaque > 0)
-    colour = np.where(changed, colour.round().clip(0, 255).astype(np.uint8), clear[..., :3])
-    return np.concatenate([colour, clear[..., 3:]], axis=2)
+    colour = np.where(changed, colour.round().clip(0, 255).astype(np.uint8), rgba[..., :3])
+    return np.concatenate([colour, rgba[..., 3:]], axis=2)
 
 
-def _told_beside(image: Image.Image) -> dict[str, object]:
-    """Resolution and EXIF of a picture file."""
-    kept: dict[str, object] = {}
+def _metadata(image: Image.Image, turned: bool) -> dict[str, object]:
+    """Resolution and EXIF of a picture file, as they are to be written; `turned` by a quarter."""
+    told: dict[str, object] = {"exif": _still_true(Image.Exif())}
     # Cameras, and programs after them, write what Pillow fails at: it is not worth the picture.
     with contextlib.suppress(Exception):
         dpi = tuple(float(each) for each in image.info.get("dpi", ()))
-        if dpi and 1 <= min(dpi) <= max(dpi) < _MOST_DPI:
-            kept["dpi"] = dpi
+        if dpi and all(1 <= each < _MOST_DPI for each in dpi):
+            told["dpi"] = dpi[::-1] if turned else dpi
     with contextlib.suppress(Exception):
-        exif = _still_true(image.getexif()).tobytes()
+        exif = _still_true(image.getexif())
         if len(exif) < _MOST_EXIF:
-            kept["exif"] = exif
-    return kept
+            told["exif"] = exif
+    return told
 
 
-def _still_true(exif: Image.Exif) -> Image.Exif:
+def _still_true(exif: Image.Exif) -> bytes:
     """What EXIF says of the scene, and that a face was changed; nothing of the file, its pixels and the small
     picture of it that cameras add."""
     kept = Image.Exif()
@@ -186,5 +188,6 @@ def _still_true(exif: Image.Exif) -> Image.Exif:
     kept[_SOFTWARE] = "fes, which changed the expression of a face"
     for part in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
         told = {tag: value for tag, value in exif.get_ifd(part).items() if tag not in _OF_THE_FILE}
-        kept.get_ifd(part).update(told)
-    return kept
+        if told:
+            kept.get_ifd(part).update(told)
+    return kept.tobytes()

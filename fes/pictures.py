@@ -47,6 +47,8 @@ def told_by_name(path: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
+    except MemoryError:
+        raise InputError(f"{path} takes more memory than there is: make the picture smaller") from None
     except FileNotFoundError:
         raise InputError(f"no picture at {path}") from None
     except OSError as error:

@@ -77,7 +77,7 @@ def find_snapshot(path: Path) -> Path:
     Raises:
         InputError: there is none.
     """
-    if os.path.isfile(path):  # unlike Path's, not troubled by folders that may not be entered
+    if os.path.isfile(path):  # unlike Path's, not troubled by a name that is too long
         return path
     if not os.path.isdir(path):
         raise InputError(f"no snapshot and no run at {path}")

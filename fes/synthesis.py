@@ -22,7 +22,7 @@ from fes.files import check_file
 from fes.framing import framed
 from fes.judge import load_judge
 from fes.photograph import Fine, Photograph
-from fes.pictures import as_image, check_ending, write_picture
+from fes.pictures import as_image, check_ending, told_by_name, write_picture
 from fes.shipped import shipped_judge, shipped_retoucher, shipped_synthesizer
 from fes.snapshot import export_snapshot
 from fes.synthesizer import Synthesizer
@@ -43,14 +43,15 @@ class Synthesize:
     """A photograph with a frontal face; any size, grey or colour."""
     weights: Path | None = None
     """A snapshot-*.safetensors, or the folder of a run: its newest snapshot; --detail photograph changes the
-    photograph with it. None: the weights that come with fes, for photographs or for small faces."""
+    photograph with it. None: the weights that come with fes, for photographs or for small pictures."""
     out: Path = Path("expressions.png")
-    """Where to write the result."""
+    """Where to write the result: .png, .jpg, .webp, .tif, .gif, .bmp or .ppm."""
     detail: Literal["photograph", "network"] | None = None
     """Whose pixels and colours the result has: the photograph's own, moved and little drawn over, and with
-    --to, but for --strip, all of it, with its colour profile, EXIF and transparency, in 8 bits; or those that
-    the network draws (48 px, grey, with the weights that come with fes). None: with the weights that come
-    with fes the photograph's, unless its shorter side is below 96 px; else the network's."""
+    --to, but for --strip, all of it, in 8 bits, with its transparency, colour profile and EXIF where the
+    format of --out knows them; or those that the network draws (48 px, grey, with the weights that come
+    with fes). None: with the weights that come with fes the photograph's, unless its shorter side is below
+    96 px; else the network's."""
     to: str | None = None
     """One expression (angry, disgusted, afraid, happy, sad, surprised, neutral) instead of the sheet."""
     strength: float = 1.0
@@ -80,8 +81,8 @@ class Synthesize:
         start = time.perf_counter()
         with _told_of_memory(photograph):
             drawn = self._drawn(synthesizer, picture, label, own, photograph if retouched else None)
-        seconds = time.perf_counter() - start
-        write_picture(drawn, self.out)
+            seconds = time.perf_counter() - start
+            write_picture(drawn, self.out)
         print(
             f"wrote {self.out} ({seconds:.2f} s, weights of {synthesizer.snapshot.kimg:g} kimg): "
             f"{frame.told} of {self.image} {_detail(synthesizer, picture, retouched, bool(named))}"
@@ -102,10 +103,6 @@ class Synthesize:
                 "--detail photograph needs networks that bend a source or draw over it (--model.skip warp "
                 f"or mask); those of {self.weights} draw every pixel: leave it out"
             )
-        if photograph.square[2] < 2:
-            raise InputError(
-                f"a face of one pixel in {self.image} cannot be changed: --crop tells a larger square"
-            )
         return True
 
     def _check(self) -> None:
@@ -115,8 +112,8 @@ class Synthesize:
             raise InputError("--strip shows one expression by degrees: name it by --to")
         if self.strip and self.strength != 1:
             raise InputError("--strip draws all strengths: leave out --strength")
-        if not os.path.exists(self.image):
-            raise InputError(f"no picture at {self.image}")
+        with told_by_name(self.image):
+            self.image.stat()
         if not os.path.isdir(self.out):
             check_ending("--out", self.out)
         check_file("--out", self.out)
@@ -209,8 +206,8 @@ def _detail(synthesizer: Synthesizer, picture: np.ndarray, retouched: bool, name
     if not named or (cover := synthesizer.cover(picture)) < _MUCH:
         return "in its own pixels"
     return (
-        f"in its own pixels; {cover:.2f} of it is drawn over, in {side} px, which blurs a photograph: "
-        "--detail network shows what was drawn"
+        f"in its own pixels; over all expressions {cover:.2f} of it is drawn over, in {side} px, which blurs "
+        "a photograph: --detail network shows what was drawn"
     )
 
 

@@ -90,12 +90,8 @@ _WEIGHTS_OF_STAGES = {
 _OF_SKIPS = {"paint_weight": ("mask", "warp"), "strain_weight": ("warp",)}
 """Weights of the loss that only some kinds of skip know."""
 _SHARES = (
-    *("augment.class_balance", "augment.strength"),
-    *(
-        f"{section}.{name}"
-        for section in ("loss", "stages.closing")
-        for name in ("guide_painting", "paint_free")
-    ),
+    *("augment.class_balance", "augment.strength", "loss.guide_painting", "loss.paint_free"),
+    *("stages.closing.guide_painting", "stages.closing.paint_free"),
 )
 
 

@@ -42,8 +42,9 @@ MOST_PIXELS = 80_000_000
 """Larger pictures are refused: the file of some kilobytes that unfolds to gigabytes is no face."""
 UNBOUNDED = "numbers that are not of 8 or 16 bits"
 TOO_LARGE = f"more than {MOST_PIXELS:,} pixels"
-# Of what is too large, which is refused, and of EXIF, which is no fault of what is to be seen.
-warnings.filterwarnings("ignore", module=r"PIL\.")
+# What is too large is refused, and damaged EXIF is no fault of what is to be seen.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 SOI = b"\xff\xd8"  # how every JPEG file begins
 
 
@@ -56,7 +57,7 @@ def encode_picture(picture: np.ndarray) -> bytes:
 
 
 def as_image(picture: np.ndarray) -> Image.Image:
-    """uint8 [height, width, channels] with 1 or 3 channels -> the same as a Pillow image."""
+    """uint8 [height, width, channels] with 1, 3 (RGB) or 4 (RGBA) channels -> the same as a Pillow image."""
     return Image.fromarray(picture.squeeze(axis=2) if picture.shape[2] == 1 else picture)
 
 
@@ -105,15 +106,9 @@ def size_of(data: bytes) -> tuple[int, int] | None:
     Of most kinds the beginning of the file alone is looked at: that there is a size says nothing of the rest.
     Raises MemoryError as `normalised`.
     """
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _refuse_giant(*image.size)
-            lying = _orientation(image) in LYING
-            return image.size[::-1] if lying else image.size
-    except MemoryError:
-        raise
-    except Exception:  # as in `normalised`
-        return None
+    with contextlib.suppress(ValueError), opened(data) as image:
+        return image.size[::-1] if _orientation(image) in LYING else image.size
+    return None
 
 
 def _kind(error: Exception) -> str:
@@ -203,8 +198,7 @@ def decode_picture(data: bytes, resolution: int, channels: int, crop: Crop | Non
     height, width = pixels.shape[:2]
     box = crop.box(*size) if crop else central_square(*size)
     across, down = width / size[0], height / size[1]
-    square = _square(pixels, (box[0] * across, box[1] * down, box[2] * across, box[3] * down), resolution)
-    return np.array(square.transpose(2, 0, 1), order="C")
+    return _square(pixels, (box[0] * across, box[1] * down, box[2] * across, box[3] * down), resolution)
 
 
 def _decoded(
@@ -248,12 +242,19 @@ def _decoded_jpeg(
 
 
 def square_of(pixels: np.ndarray, square: Square, resolution: int, channels: int) -> np.ndarray:
-    """What `decode_picture` gives, of a picture that is decoded already: uint8 [height, width, 1 or 3]."""
+    """What `decode_picture` gives, of a picture that is decoded already; of JPEGs, of which that decodes no
+    more than is needed, nearly so.
+
+    Args:
+        pixels: uint8 [height, width, channels] with 1 (grey) or 3 (RGB) channels, in which `square` lies.
+
+    Returns:
+        uint8 [channels, resolution, resolution], writable.
+    """
     left, top, side = square
     if pixels.shape[2] != channels:
         pixels = _with_channels(pixels, channels)
-    cut = _square(pixels, (left, top, left + side, top + side), resolution)
-    return np.array(cut.transpose(2, 0, 1), order="C")
+    return _square(pixels, (left, top, left + side, top + side), resolution)
 
 
 def _with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
@@ -262,8 +263,11 @@ def _with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
 
 
 def _square(pixels: np.ndarray, box: tuple[float, float, float, float], resolution: int) -> np.ndarray:
+    """uint8 [height, width, channels] -> that box of it, uint8 [channels, resolution, resolution]."""
     left, top, right, bottom = (round(edge) for edge in box)
     if (left, top, right, bottom) == box and right - left == bottom - top == resolution:
-        return pixels[top:bottom, left:right]
-    image = as_image(pixels).resize((resolution, resolution), Image.Resampling.LANCZOS, box)
-    return np.asarray(image).reshape(resolution, resolution, -1)
+        square = pixels[top:bottom, left:right]
+    else:
+        image = as_image(pixels).resize((resolution, resolution), Image.Resampling.LANCZOS, box)
+        square = np.asarray(image).reshape(resolution, resolution, -1)
+    return np.array(square.transpose(2, 0, 1), order="C")

@@ -71,8 +71,9 @@ class OpeningStage:
 
 @dataclass(frozen=True)
 class ClosingStage:
-    """The last stage: everything, with weights and rates of its own, to the end of the run. Faces become like
-    photographs first, and clearer then, where a strong guide does less harm."""
+    """The last stage: everything, with weights and rates of its own, to the end of the run. Faces may become
+    like photographs first, and their expressions clearer then, where a strong guide does less harm; or
+    expressions first, and natural then, with a gentle guide that may not paint, and with strain."""
 
     from_kimg: float | None = None
     """When it begins; where the run ends before, never. None: there is none."""

@@ -236,6 +236,19 @@ def test_photographs_are_bent_at_once_as_faces_that_learn_are(size):
     torch.testing.assert_close(one.carried_over(fine), wanted, rtol=0, atol=1e-12)
 
 
+def test_half_of_a_change_moves_half_as_far():
+    right = torch.full((1, 2, 4, 4), math.atanh(1 / 4 / REACH * 0.4) / 4, dtype=torch.float64)
+    right[:, 1] = 0
+    shut = torch.full((1, 1, 8, 8), -200.0, dtype=torch.float64)
+    ramp = torch.linspace(-0.5, 0.5, 40, dtype=torch.float64).expand(1, 1, 40, 40)
+    one = Drawing(torch.zeros_like(shut), torch.zeros_like(shut), shut, right)
+    whole, half = (one.carried_over(ramp, torch.full((40, 40), share)) for share in (1.0, 0.5))
+    inside = (..., slice(8, 30))
+    moved = [(found - ramp)[inside].mean().item() for found in (whole, half)]
+    assert moved[0] > 0.05
+    assert moved[1] == pytest.approx(moved[0] / 2, rel=0.05)
+
+
 def test_nothing_is_carried_over_where_all_is_drawn():
     with pytest.raises(ValueError, match="nothing of its source"):
         Drawing(numbers(1, 1, 8, 8)).carried_over(faces()[:1, :1])

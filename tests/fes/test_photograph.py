@@ -1,18 +1,22 @@
 """A photograph whose face is changed in its own pixels."""
 
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL.TiffImagePlugin import IFDRational
 
 from fes.errors import InputError
 from fes.photograph import Photograph
 from fes.pictures import as_image, write_picture
 from shards.build.writer import BuildOptions, build
 from shards.index import ShardIndex
+from shards.pictures import decode_picture
 from shards.schema import Square
 from shards.sources.folder import read_folder
 from tests.photographs import gradient, quarters
@@ -182,6 +186,16 @@ def test_a_picture_file_is_read_as_the_shards_that_hold_it_are(tmp_path):
         assert {read_picture(path, 48, channels).tobytes() for path in folder.iterdir()} == held
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [60, 600])
+def test_a_jpeg_is_read_nearly_as_the_shards_that_decode_it_smaller_or_its_light_alone(
+    tmp_path, size, channels
+):
+    path = saved(quarters(size), tmp_path / "me.jpg", quality=95)
+    found, shards = read_picture(path, 48, channels), decode_picture(path.read_bytes(), 48, channels)
+    assert np.abs(found.astype(int) - shards).mean() < 1
+
+
 def test_what_is_no_picture_is_one_sentence(tmp_path, face_png):
     (tmp_path / "note.png").write_text("not a picture")
     (tmp_path / "empty.png").write_bytes(b"")
@@ -258,12 +272,12 @@ def test_the_small_picture_in_exif_which_shows_the_face_as_it_was_is_left_out(tm
     assert b"SMALL" not in (tmp_path / f"changed.{ending}").read_bytes()
 
 
-def test_a_changed_photograph_has_its_resolution(tmp_path):
-    path = saved(quarters(), tmp_path / "me.png", dpi=(300, 300))
+@pytest.mark.parametrize(("exif", "wanted"), [(Image.Exif(), (300, 150)), (told(), (150, 300))])
+def test_a_changed_photograph_has_its_resolution_turned_as_it_is(tmp_path, exif, wanted):
+    path = saved(quarters().crop((0, 0, 64, 40)), tmp_path / "me.png", dpi=(300, 150), exif=exif)
     for name in ("a.png", "a.jpg"):
-        assert written(Photograph.read(path), tmp_path / name).info["dpi"] == pytest.approx(
-            (300, 300), abs=0.1
-        )
+        found = written(Photograph.read(path), tmp_path / name).info["dpi"]
+        assert found == pytest.approx(wanted, abs=0.1)
 
 
 @pytest.mark.parametrize(
@@ -290,14 +304,32 @@ def test_exif_that_cannot_be_read_does_not_cost_the_photograph(tmp_path, exif):
     assert sorted(written(Photograph.read(path), tmp_path / "a.jpg").size) == [40, 64]
 
 
+def test_users_see_no_warning_of_exif_that_is_damaged(tmp_path):
+    path = saved(quarters(120), tmp_path / "me.jpg", exif=b"Exif\0\0II*\0" + b"\xff" * 60)
+    asked = ["synthesize", path, "--out", tmp_path / "a.png"]
+    run = subprocess.run(
+        [sys.executable, "-c", "import sys; from fes.cli import main; main(sys.argv[1:])", *asked],
+        capture_output=True,
+        text=True,
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+
+
 def test_exif_that_is_too_long_for_a_file_does_not_cost_the_photograph(tmp_path):
     exif = told()
     exif[0x010E] = "a" * 70_000
     path = saved(quarters(), tmp_path / "me.png", exif=exif)
-    assert "exif" not in written(Photograph.read(path), tmp_path / "a.jpg").info
+    exif = written(Photograph.read(path), tmp_path / "a.jpg").getexif()
+    assert list(exif) == [SOFTWARE]  # that a face was changed is told all the same
 
 
-@pytest.mark.parametrize("dpi", [(0, 0), (4e9, 4e9), (300, 0)])
+def test_a_photograph_without_exif_tells_that_a_face_was_changed_and_nothing_else(tmp_path):
+    path = saved(quarters(), tmp_path / "me.png")
+    for name in ("a.jpg", "a.png"):
+        assert list(written(Photograph.read(path), tmp_path / name).getexif()) == [SOFTWARE]
+
+
+@pytest.mark.parametrize("dpi", [(0, 0), (4e9, 4e9), (300, 0), (300, IFDRational(300, 0))])
 def test_a_resolution_that_makes_no_sense_does_not_cost_the_photograph(tmp_path, dpi):
     path = saved(quarters(), tmp_path / "me.tif", dpi=dpi)
     for name in ("a.png", "a.jpg", "a.bmp"):

@@ -283,7 +283,7 @@ def test_an_expression_of_a_photograph_by_degrees_from_the_one_that_is_told(tmp_
 def test_a_name_that_is_too_long_is_told_in_one_sentence(snapshot_file, face_png, tmp_path, capsys):
     long, out = tmp_path / ("a" * 300 + ".png"), tmp_path / "a.png"
     assert "File name too long" in sentence(capsys, *synthesize(snapshot_file, face_png, long))
-    assert "no picture at" in sentence(capsys, *synthesize(snapshot_file, long, out))
+    assert "cannot be read: File name too long" in sentence(capsys, *synthesize(snapshot_file, long, out))
     assert "no snapshot and no run" in sentence(capsys, *synthesize(long, face_png, out))
 
 
@@ -330,9 +330,10 @@ def test_weights_that_draw_over_most_of_a_photograph_are_told_to_blur_it(face_pn
         assert ("of it is drawn over, in 48 px, which blurs a photograph: --detail network" in told) == much
 
 
-def test_a_face_of_one_pixel_is_told(face_png, tmp_path, capsys):
-    asked = ["synthesize", str(face_png), "--crop", "0,0,1", "--detail", "photograph"]
-    assert "a face of one pixel in" in sentence(capsys, *asked, "--out", str(tmp_path / "a.png"))
+def test_a_face_of_one_pixel_stays_a_pixel(face_png, tmp_path):
+    asked = ["synthesize", str(face_png), "--crop", "0,0,1", "--detail", "photograph", "--to", "happy"]
+    main([*asked, "--out", str(tmp_path / "a.png")])
+    assert np.array_equal(pixels(tmp_path / "a.png")[1:], pixels(face_png)[1:])
 
 
 def test_networks_that_draw_every_pixel_are_told_to_leave_photographs(
