@@ -155,10 +155,12 @@ def upright(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    # Cameras, and programs after them, write EXIF that Pillow fails at: it is not worth the picture.
-    with contextlib.suppress(Exception):
+    try:
         return image.getexif().get(ORIENTATION, UPRIGHT)
-    return UPRIGHT
+    except (OSError, SyntaxError, MemoryError):  # of the picture itself, which some kinds decode before
+        raise
+    except Exception:  # cameras, and programs after them, write EXIF that Pillow fails at in many ways
+        return UPRIGHT
 
 
 def on_white(image: Image.Image) -> np.ndarray:
