@@ -106,12 +106,7 @@ class Synthesize:
         return True
 
     def _check(self) -> None:
-        if not 0 <= self.strength <= 1:
-            raise InputError(f"--strength is {self.strength:g}: it must be from 0 to 1")
-        if self.strip and self.to is None:
-            raise InputError("--strip shows one expression by degrees: name it by --to")
-        if self.strip and self.strength != 1:
-            raise InputError("--strip draws all strengths: leave out --strength")
+        self._check_strength()
         with told_by_name(self.image):
             self.image.stat()
         if not os.path.isdir(self.out):
@@ -119,6 +114,20 @@ class Synthesize:
         check_file("--out", self.out)
         if os.path.exists(self.out) and self.out.samefile(self.image):
             raise InputError(f"--out {self.out} is the picture itself: name another file")
+
+    def _check_strength(self) -> None:
+        if not 0 <= self.strength <= 1:
+            raise InputError(f"--strength is {self.strength:g}: it must be from 0 to 1")
+        if self.strip and self.to is None:
+            raise InputError("--strip shows one expression by degrees: name it by --to")
+        if self.strip and self.strength != 1:
+            raise InputError("--strip draws all strengths: leave out --strength")
+        given = [flag for flag, value in (("--source", self.source), ("--judge", self.judge)) if value]
+        if given and self.strength == 1 and not self.strip:
+            raise InputError(
+                f"{' and '.join(given)} would tell where --strength counts from, which at 1 does not matter: "
+                "add --strip or a --strength below 1, or leave it out"
+            )
 
     def _own(self, source: int | None, picture: Tensor) -> Tensor:
         """What the picture shows, float32 [classes], as told or as read; it is said on the terminal."""

@@ -139,7 +139,14 @@ def test_several_snapshots_are_exported_as_their_mean(snapshot_file, tmp_path):
     ("options", "told"),
     [
         (["--to", "hapy"], "--to hapy is no expression; did you mean 'happy'?"),
-        (["--source", "xyz"], "--source xyz is no expression; choose from angry, disgusted, afraid, happy,"),
+        (
+            ["--source", "xyz", "--strength", "0.5"],
+            "--source xyz is no expression; choose from angry, disgusted, afraid, happy,",
+        ),
+        (
+            ["--source", "sad", "--judge", "judge"],
+            "--source and --judge would tell where --strength counts from, which at 1 does not matter: add",
+        ),
         (["--strength", "1.5"], "--strength is 1.5: it must be from 0 to 1"),
         (["--strength", "nan"], "--strength is nan: it must be from 0 to 1"),
         (["--strip"], "--strip shows one expression by degrees: name it by --to"),
