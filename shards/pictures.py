@@ -148,19 +148,17 @@ def shown(image: Image.Image) -> np.ndarray:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """A picture turned as its EXIF says; as it is where that cannot be read."""
+    """A picture turned as its EXIF says; as it is where that cannot be read.
+
+    `ImageOps.exif_transpose` writes all the EXIF anew, and fails at much that cameras and programs write.
+    """
     image.load()  # some kinds turn themselves
     turn = _TURNS.get(_orientation(image))
     return image if turn is None else image.transpose(turn)
 
 
 def _orientation(image: Image.Image) -> int:
-    try:
-        return image.getexif().get(ORIENTATION, UPRIGHT)
-    except (OSError, SyntaxError, MemoryError):  # of the picture itself, which some kinds decode before
-        raise
-    except Exception:  # cameras, and programs after them, write EXIF that Pillow fails at in many ways
-        return UPRIGHT
+    return image.getexif().get(ORIENTATION, UPRIGHT)
 
 
 def on_white(image: Image.Image) -> np.ndarray:

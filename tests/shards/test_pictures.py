@@ -1,11 +1,12 @@
 import io
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from shards.pictures import decode_picture, encode_picture, normalised, size_of, suffix_of
 from shards.schema import Crop
@@ -107,6 +108,17 @@ def test_a_jpeg_that_was_turned_is_turned_upright() -> None:
     assert np.array_equal(normalised(data)[1], upright)
     assert np.array_equal(decode_picture(data, 60, 3), upright[10:70].transpose(2, 0, 1))
     assert size_of(data) == (60, 80)
+
+
+def test_a_picture_whose_exif_is_damaged_beside_its_orientation_is_turned() -> None:
+    exif = Image.Exif()
+    exif.update({0x010F: "Maker", 0x0112: 6})
+    damaged = exif.tobytes().replace(b"\x01\x0f", b"\x01\x00")  # the maker has become the width
+    data = saved(Image.fromarray(COLOURS), "PNG", exif=damaged)
+    assert np.array_equal(normalised(data)[1], np.rot90(COLOURS, -1))
+    assert size_of(data) == COLOURS.shape[:2]
+    with pytest.raises(struct.error), Image.open(io.BytesIO(data)) as image:
+        ImageOps.exif_transpose(image)  # else this shows nothing
 
 
 def test_what_is_no_picture_tells_no_size_and_one_that_is_cut_short_may() -> None:
