@@ -1,40 +1,22 @@
 """A photograph one of whose faces is changed in its own pixels."""
 
-import contextlib
 from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
 import torch
 from einops import rearrange
-from PIL import ExifTags, Image
+from PIL import Image
 from torch import Tensor
 
 from fes.errors import InputError
+from fes.metadata import metadata_of
 from fes.pictures import told_by_name
 from shards.pictures import as_image, on_white, opened, square_of, upright
 from shards.schema import Square
 
 _FADES = 0.08
 """Share of a face's side over which a change fades, at each border beyond which the photograph goes on."""
-_SOFTWARE = ExifTags.Base.Software
-_OF_THE_SCENE = (
-    *(ExifTags.Base.ImageDescription, ExifTags.Base.Make, ExifTags.Base.Model, ExifTags.Base.DateTime),
-    *(ExifTags.Base.Artist, ExifTags.Base.Copyright),
-)
-"""Tags of a whole picture that stay true of one whose face was changed."""
-_OF_THE_FILE = {
-    *(ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight, ExifTags.Base.ComponentsConfiguration),
-    *(ExifTags.Base.CompressedBitsPerPixel, ExifTags.Base.SubjectLocation, 0x9214),  # 0x9214: SubjectArea
-    *(ExifTags.Base.FocalPlaneXResolution, ExifTags.Base.FocalPlaneYResolution),
-    *(ExifTags.Base.MakerNote, ExifTags.IFD.Interop),
-}
-"""Tags of how a picture was taken that are of its pixels, or that, as makers' notes, point into its file."""
-_MOST_EXIF = 65_000
-"""Bytes; a JPEG file holds no more in one piece."""
-_MOST_DPI = 65_536
-_SPACES = {1: b"GRAY", 3: b"RGB "}
-"""What an ICC profile says, from its 17th byte on, that it is of, by channels."""
 
 
 class Fine(NamedTuple):
@@ -88,10 +70,7 @@ class Photograph:
             # Of 16 bits Pillow makes no colours.
             clear = turned.has_transparency_data and not turned.mode.startswith("I")
             rgba = np.asarray(turned.convert("RGBA")) if clear else None
-            metadata = _metadata(image, image.size != turned.size)
-            profile = turned.info.get("icc_profile") or b""
-        if profile[16:20] == _SPACES[pixels.shape[2]]:  # not a print's, whose CMYK became RGB
-            metadata["icc_profile"] = profile
+            metadata = metadata_of(image, pixels.shape[2], turned=image.size != turned.size)
         return cls(path, pixels, None, rgba, metadata)
 
     def around(self, square: Square | None) -> Self:
@@ -163,31 +142,3 @@ def _uncomposited(seen: np.ndarray, before: np.ndarray, rgba: np.ndarray) -> np.
     changed = (seen != before).any(2, keepdims=True) & (opaque > 0)
     colour = np.where(changed, colour.round().clip(0, 255).astype(np.uint8), rgba[..., :3])
     return np.concatenate([colour, rgba[..., 3:]], axis=2)
-
-
-def _metadata(image: Image.Image, turned: bool) -> dict[str, object]:
-    """Resolution and EXIF of a picture file, as they are to be written; `turned` by a quarter."""
-    told: dict[str, object] = {"exif": _still_true(Image.Exif())}
-    # Cameras, and programs after them, write what Pillow fails at: it is not worth the picture.
-    with contextlib.suppress(Exception):
-        dpi = tuple(float(each) for each in image.info.get("dpi", ()))
-        if dpi and all(1 <= each < _MOST_DPI for each in dpi):
-            told["dpi"] = dpi[::-1] if turned else dpi
-    with contextlib.suppress(Exception):
-        exif = _still_true(image.getexif())
-        if len(exif) < _MOST_EXIF:
-            told["exif"] = exif
-    return told
-
-
-def _still_true(exif: Image.Exif) -> bytes:
-    """What EXIF says of the scene, and that a face was changed; nothing of the file, its pixels and the small
-    picture of it that cameras add."""
-    kept = Image.Exif()
-    kept.update({tag: exif[tag] for tag in _OF_THE_SCENE if tag in exif})
-    kept[_SOFTWARE] = "fes, which changed the expression of a face"
-    for part in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
-        told = {tag: value for tag, value in exif.get_ifd(part).items() if tag not in _OF_THE_FILE}
-        if told:
-            kept.get_ifd(part).update(told)
-    return kept.tobytes()

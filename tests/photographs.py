@@ -5,6 +5,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from fes.photograph import Photograph
+from fes.pictures import write_picture
+
 SHEET = Path(__file__).parents[1] / "docs/people.png"
 TILE, TOP, STEP = 96, 22, 100
 
@@ -39,3 +42,17 @@ def quarters(size: int = 64) -> Image.Image:
     pixels[:half, :half, 0] = pixels[:half, half:, 1] = pixels[half:, :half, 2] = 255
     pixels[half:, half:] = 255
     return Image.fromarray(pixels)
+
+
+def saved(image: Image.Image, path: Path, **options: object) -> Path:
+    """The same path, where the picture is now."""
+    image.save(path, **options)
+    return path
+
+
+def written(photograph: Photograph, path: Path) -> Image.Image:
+    """A photograph whose face was made its negative, as a file, read again."""
+    write_picture(photograph.changed(255 - photograph.place().picture), path)
+    with Image.open(path) as image:
+        image.load()
+        return image

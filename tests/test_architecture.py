@@ -14,7 +14,18 @@ SOURCES = sorted([*ROOT.glob("fes/**/*.py"), *ROOT.glob("shards/**/*.py")])
 BENCHES = sorted(ROOT.glob("bench/*.py"))
 
 LAYERS = (
-    {"errors", "expressions", "machine", "batch", "draws", "patience", "adaptive", "edges", "drawing"},
+    {
+        "errors",
+        "expressions",
+        "machine",
+        "metadata",
+        "batch",
+        "draws",
+        "patience",
+        "adaptive",
+        "edges",
+        "drawing",
+    },
     {"hardware", "config", "tree", "files", "commandline", "order", "mix", "augment", "shipped"},
     {"validity", "levels", "framing", "pictures"},
     {"photograph", "clock", "blocks", "losses", "dials", "reading", "ahead", "mixture"},
