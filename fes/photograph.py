@@ -17,6 +17,8 @@ from shards.schema import Square
 
 _FADES = 0.08
 """Share of a face's side over which a change fades, at each border beyond which the photograph goes on."""
+_OF_CAMERAS = "MPO"
+"""A photograph and what cameras add to it, as a small one, or what bright screens show."""
 
 
 class Fine(NamedTuple):
@@ -38,6 +40,7 @@ class Photograph:
         square: Square | None = None,
         rgba: np.ndarray | None = None,
         metadata: dict[str, object] | None = None,
+        frames: int = 1,
     ) -> None:
         """
         Args:
@@ -46,6 +49,7 @@ class Photograph:
             rgba: where there is transparency, the same as it is in the file, uint8 [height, width, 4].
             metadata: what else the file tells and a changed one is to tell, as Pillow calls it:
                 `icc_profile`, `exif`, `dpi`.
+            frames: how many pictures the file holds, the first of which this is.
 
         Raises:
             InputError: the square does not lie in the photograph.
@@ -54,7 +58,7 @@ class Photograph:
         side = min(height, width)
         self.path, self.pixels = path, pixels
         self.square = left, top, side = square or ((width - side) // 2, (height - side) // 2, side)
-        self._rgba, self._metadata = rgba, metadata or {}
+        self._rgba, self._metadata, self._frames = rgba, metadata or {}, frames
         if left < 0 or top < 0 or side < 1 or left + side > width or top + side > height:
             raise InputError(
                 f"the square of {side} pixels from {left}, {top} on does not lie in {path}, "
@@ -71,11 +75,17 @@ class Photograph:
             clear = turned.has_transparency_data and not turned.mode.startswith("I")
             rgba = np.asarray(turned.convert("RGBA")) if clear else None
             metadata = metadata_of(image, pixels.shape[2], turned=image.size != turned.size)
-        return cls(path, pixels, None, rgba, metadata)
+            frames = 1 if image.format == _OF_CAMERAS else getattr(image, "n_frames", 1)
+        return cls(path, pixels, None, rgba, metadata, frames)
 
     def around(self, square: Square | None) -> Self:
         """The same photograph with another square; raises `InputError` as the constructor does."""
-        return type(self)(self.path, self.pixels, square, self._rgba, self._metadata)
+        return type(self)(self.path, self.pixels, square, self._rgba, self._metadata, self._frames)
+
+    @property
+    def told(self) -> str:
+        """Which picture of which file it is, for people."""
+        return str(self.path) + (f" (the first of its {self._frames} pictures)" if self._frames > 1 else "")
 
     def face(self, resolution: int, channels: int) -> np.ndarray:
         """The face as networks take it, uint8 [channels, resolution, resolution]."""

@@ -40,7 +40,8 @@ class Synthesize:
     """Draw a face with other expressions: the sheet of all seven, one, or one by degrees."""
 
     image: tyro.conf.Positional[Path]
-    """A photograph with a frontal face; any size, grey or colour."""
+    """A photograph with a frontal face; any size, grey or colour: JPEG, PNG, WebP, AVIF, JPEG 2000, TIFF, GIF,
+    BMP or PPM."""
     weights: Path | None = None
     """A snapshot-*.safetensors, or the folder of a run: its newest snapshot; --detail photograph changes the
     photograph with it. None: the weights that come with fes, for photographs or for small pictures."""
@@ -85,7 +86,7 @@ class Synthesize:
             write_picture(drawn, self.out)
         print(
             f"wrote {self.out} ({seconds:.2f} s, weights of {synthesizer.snapshot.kimg:g} kimg): "
-            f"{frame.told} of {self.image} {_detail(synthesizer, picture, retouched, bool(named))}"
+            f"{frame.told} of {photograph.told} {_detail(synthesizer, picture, retouched, bool(named))}"
             f"{frame.advice}"
         )
 

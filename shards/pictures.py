@@ -15,14 +15,16 @@ from shards.schema import Crop, Square, central_square
 
 PLAIN = ("PNG", "JPEG")
 # Pillow knows more kinds, some of which start other programs.
-FORMATS = (*PLAIN, "WEBP", "BMP", "GIF", "TIFF", "PPM")
+FORMATS = (*PLAIN, "WEBP", "AVIF", "JPEG2000", "BMP", "GIF", "TIFF", "PPM")
 PICTURE_SUFFIXES = frozenset(
     (
         *("jpg", "jpeg", "jpe", "jfif", "png", "bmp", "dib", "gif", "tif", "tiff", "webp", "avif", "jp2"),
-        *("pgm", "ppm", "pbm", "pnm"),
+        *("pgm", "ppm", "pbm", "pnm", "heic", "heif"),
     )
 )
 """The endings of the names of files that are taken for pictures, also of kinds that are not read."""
+_HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+"""What telephones' pictures that are not read are told by (ISO/IEC 23008-12): their main brand."""
 LARGEST = 2**28
 """The most bytes that a picture's file may have: memory is no place for what is larger."""
 UPRIGHT = 1
@@ -97,7 +99,7 @@ def opened(data: bytes) -> Iterator[Image.Image]:
     except MemoryError:
         raise
     except Exception as error:  # Pillow meets damage with a dozen kinds of exception
-        raise ValueError(f"no readable picture ({_kind(error)})") from error
+        raise ValueError(f"no readable picture ({_kind(error, data)})") from error
 
 
 def size_of(data: bytes) -> tuple[int, int] | None:
@@ -111,10 +113,13 @@ def size_of(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _kind(error: Exception) -> str:
+def _kind(error: Exception, data: bytes) -> str:
     """A few words on what is wrong, the same for all pictures that have the same trouble."""
     if isinstance(error, Image.UnidentifiedImageError):
-        return "of no known kind"
+        brand = data[8:12] if data[4:8] == b"ftyp" else b""
+        if brand in _HEIF:
+            return "HEIC, which is not read: save it as JPEG"
+        return "cut short or damaged" if brand == b"avif" else "of no known kind"
     # Pillow refuses what is far too large itself, and warns of what is nearly so.
     if isinstance(error, (_TooLarge, Image.DecompressionBombError, Image.DecompressionBombWarning)):
         return TOO_LARGE
@@ -194,7 +199,7 @@ def decode_picture(data: bytes, resolution: int, channels: int, crop: Crop | Non
     except MemoryError:
         raise
     except Exception as error:  # libraries meet damage with a dozen kinds of exception
-        raise ValueError(f"is no readable picture ({_kind(error)})") from error
+        raise ValueError(f"is no readable picture ({_kind(error, data)})") from error
     height, width = pixels.shape[:2]
     box = crop.box(*size) if crop else central_square(*size)
     across, down = width / size[0], height / size[1]

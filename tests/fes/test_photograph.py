@@ -48,6 +48,17 @@ def test_the_face_is_its_square_made_smaller_where_it_is_too_large(tmp_path: Pat
     assert photograph.fine(most=20).share is None
 
 
+def test_of_several_pictures_in_a_file_it_is_said_that_one_is_taken(tmp_path: Path) -> None:
+    first, second = (Image.new("RGB", (60, 60), colour) for colour in ("white", "black"))
+    for name in ("moving.gif", "pages.tif", "camera.mpo"):
+        first.save(tmp_path / name, save_all=True, append_images=[second])
+    told = " (the first of its 2 pictures)"
+    for name, more in (("moving.gif", told), ("pages.tif", told), ("camera.mpo", "")):
+        photograph = Photograph.read(tmp_path / name).around((0, 0, 50))
+        assert photograph.told == f"{tmp_path / name}{more}"
+        assert (photograph.pixels == 255).all()
+
+
 def test_a_face_comes_back_into_its_place_and_nothing_else_changes(tmp_path: Path) -> None:
     path, pixels = photographed(tmp_path)
     photograph = Photograph(path, pixels, (10, 5, 40))

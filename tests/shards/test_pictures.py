@@ -60,6 +60,7 @@ OTHERS = {
     "bmp": (saved(Image.fromarray(COLOURS), "BMP"), COLOURS),
     "tiff of 16 bits": (saved(DEEP, "TIFF"), RAMP[:, :, None]),
     "webp": (saved(Image.fromarray(COLOURS), "WEBP", lossless=True), COLOURS),
+    "jpeg 2000": (saved(Image.fromarray(COLOURS), "JPEG2000"), COLOURS),
     "turned png": (saved(Image.fromarray(COLOURS), "PNG", exif=TURNED), np.rot90(COLOURS, -1)),
     "two pictures": (
         saved(Image.fromarray(COLOURS), "PNG", save_all=True, append_images=[Image.fromarray(COLOURS // 2)]),
@@ -167,6 +168,14 @@ def test_a_large_jpeg_that_is_decoded_small_looks_as_one_that_was_resized(resolu
     assert np.abs(decoded - np.asarray(square)).mean() < 1
 
 
+def test_an_avif_is_read_and_turned_upright() -> None:
+    data = saved(smooth(60, 80), "AVIF", quality=95, exif=TURNED)
+    kept, pixels = normalised(data)
+    assert np.abs(pixels.astype(int) - np.rot90(smooth(60, 80), -1)).mean() < 2
+    assert (suffix_of(kept), size_of(data)) == ("png", (60, 80))
+    assert np.array_equal(decode_picture(data, 48, 3), decode_picture(kept, 48, 3))
+
+
 def test_what_is_decoded_can_be_written_to() -> None:
     for channels in (1, 3):
         picture = decode_picture(encode_picture(COLOURS), 60, channels)
@@ -175,8 +184,10 @@ def test_what_is_decoded_can_be_written_to() -> None:
 
 
 def test_damage_is_told_in_a_few_words_that_are_the_same_for_the_like() -> None:
-    jpeg, png = saved(smooth(60, 80), "JPEG"), encode_picture(COLOURS)
+    jpeg, png, avif = saved(smooth(60, 80), "JPEG"), encode_picture(COLOURS), saved(smooth(60, 80), "AVIF")
     for data, words in (
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC, which is not read: save it as JPEG"),
+        (avif[: len(avif) // 2], "cut short or damaged"),
         (b"", "of no known kind"),
         (b"GIF89a but not really", "no readable"),
         (b"hello", "of no known kind"),
