@@ -40,8 +40,8 @@ class Synthesize:
     """Draw a face with other expressions: the sheet of all seven, one, or one by degrees."""
 
     image: tyro.conf.Positional[Path]
-    """A photograph with a frontal face, of any size, grey or in colour: JPEG, PNG, WebP, AVIF, JPEG 2000, TIFF,
-    GIF, BMP or PPM."""
+    """A photograph with a frontal face, of any size, grey or in colour: JPEG, PNG, WebP, AVIF, JPEG 2000,
+    TIFF, GIF, BMP or PPM."""
     weights: Path | None = None
     """A snapshot-*.safetensors, or the folder of a run: its newest snapshot; --detail photograph changes the
     photograph with it. None: the weights that come with fes, for photographs or for small pictures."""
