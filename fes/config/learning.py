@@ -61,7 +61,7 @@ class LossConfig:
     """Share of a picture, from 0 to 1, that is drawn over for nothing."""
     strain_weight: float = 0.0
     """How much worse it is, where sources are bent (`model.skip` warp), to move what is next to each other
-    apart: in multiples of the mean squared slope of the displacement."""
+    apart: in multiples of the mean squared strain, which counts most where a source has edges."""
     feature_weight: float = 0.0
     """Pull towards reconstructions that are like the source in the image critic's feature maps."""
     adversary: Adversary = "wgan-gp"

@@ -231,13 +231,34 @@ class ByHand:
             found["paint"] = over * math.sqrt(covers[0].numel()), covers
         if weights.strain_weight:
             moved = torch.cat([0.12 * (4 * each.flow).tanh() for each in drawings])
-            nodes, strain = moved.shape[-1], 0.0
-            across = (moved[..., 1:] - moved[..., :-1]) * nodes
-            down = (moved[..., 1:, :] - moved[..., :-1, :]) * nodes
-            for slope in (across, down):
-                strain = strain + slope.pow(2).sum() / (len(moved) * slope[0, 0].numel())
+            sources = torch.cat([each.source for each in drawings])
+            strains = [self._strain(*pair) for pair in zip(moved, sources, strict=True)]
+            strain = sum(strains) / len(strains)
             found["strain"] = strain, moved
         return found
+
+    def _strain(self, moved: Tensor, source: Tensor) -> Tensor:
+        """That of one picture, node by node."""
+        grey, nodes = source.mean(0), moved.shape[-1]
+        slope = (grey[:-1, 1:] - grey[:-1, :-1]) ** 2 + (grey[1:, :-1] - grey[:-1, :-1]) ** 2
+
+        def parts() -> list[slice]:
+            side = len(slope)
+            return [slice(n * side // nodes, -((n + 1) * side // -nodes)) for n in range(nodes)]
+
+        edges = torch.stack([torch.stack([slope[y, x].mean().sqrt() for x in parts()]) for y in parts()])
+        near = [slice(max(n - 1, 0), n + 2) for n in range(nodes)]
+        edges = torch.stack([torch.stack([edges[y, x].max() for x in near]) for y in near])
+        total = 0.0
+        for y in range(1, nodes):
+            for x in range(1, nodes):
+                corner = moved[:, y - 1, x - 1]
+                slopes = (moved[:, y - 1, x] - corner, moved[:, y, x - 1] - corner)
+                bent = torch.stack(slopes, dim=1) * nodes
+                strained, turned = (bent + bent.T) / 2, (bent - bent.T) / 2
+                energy = strained.pow(2).sum() + turned.pow(2).sum() / 4
+                total = total + energy * (0.1 + 0.9 * (edges[y, x] / edges.mean()) ** 2)
+        return total / (nodes - 1) ** 2
 
     def _guided(self, x: Tensor, asked: Tensor, i: int) -> Tensor:
         return self._limited(self._guide_error(self.shown(x, i), asked, i), x)

@@ -18,6 +18,7 @@ from fes.losses import (
     penalised_at,
     penalty,
     reconstruction_error,
+    stiffness,
     strain_error,
     synthesis_error,
     two_sided_penalty,
@@ -126,14 +127,45 @@ def test_paint_pulls_at_each_mask_that_covers_more_than_is_free_and_at_no_other(
     torch.testing.assert_close(norms, torch.tensor([0.0, 1.0, 1.0, 0.0], dtype=torch.float64))
 
 
-@pytest.mark.parametrize("nodes", [24, 48])
-def test_strain_is_the_squared_slope_of_what_is_moved_at_any_number_of_nodes(nodes):
+FLAT = torch.zeros(1, 1, 48, 48, dtype=torch.float64)
+
+
+def moving(nodes, **slopes):
+    """Displacements [1, 2, nodes, nodes] of those slopes, by what is moved and along what."""
     place = torch.arange(nodes, dtype=torch.float64) / nodes
-    across, down = place.expand(nodes, nodes), place[:, None].expand(nodes, nodes)
-    together = torch.stack([-0.3 * across + 0.1 * down, 0.2 * down])[None]
-    still = torch.full_like(together, 0.05)
-    torch.testing.assert_close(strain_error(together).item(), 0.3**2 + 0.1**2 + 0.2**2)
-    torch.testing.assert_close(strain_error(torch.cat([together, still])).item(), 0.07)
+    along = {"across": place.expand(nodes, nodes), "down": place[:, None].expand(nodes, nodes)}
+    moved = [
+        sum(slopes.get(f"{what}_{way}", 0.0) * at for way, at in along.items()) for what in ("across", "down")
+    ]
+    return torch.stack(moved)[None] + 0.05
+
+
+@pytest.mark.parametrize("nodes", [24, 48])
+def test_strain_is_what_is_stretched_and_sheared_at_any_number_of_nodes(nodes):
+    def strain(**slopes):
+        return strain_error(moving(nodes, **slopes), FLAT).item() / 0.1  # the stiffness of what has no edges
+
+    assert strain() == pytest.approx(0.0, abs=1e-20)
+    assert strain(across_across=-0.3, down_down=0.2) == pytest.approx(0.3**2 + 0.2**2)
+    assert strain(across_down=0.1, down_across=0.1) == pytest.approx(2 * 0.1**2)
+    assert strain(across_down=0.1, down_across=-0.1) == pytest.approx(2 * 0.1**2 / 4)  # turned
+
+
+def test_the_strain_of_a_batch_is_the_mean_of_its_pictures():
+    moved = torch.cat([moving(24, across_across=0.3), moving(24)])
+    torch.testing.assert_close(strain_error(moved, FLAT.repeat(2, 1, 1, 1)).item(), 0.1 * 0.3**2 / 2)
+
+
+def test_a_picture_is_stiff_at_its_edges_whatever_its_contrast_and_size():
+    for side in (48, 96):
+        x = torch.full((1, 3, side, side), -0.5, dtype=torch.float64)
+        x[..., side // 2 :] = 0.5  # an edge down the middle
+        found = stiffness(x, 24)
+        torch.testing.assert_close(stiffness(0.1 * x, 24), found)
+        at_edge = found[0, :, 10:14].amax(0) > 1
+        assert at_edge.any()
+        torch.testing.assert_close(found[0, :, :9], torch.full((24, 9), 0.1, dtype=torch.float64))
+        torch.testing.assert_close(found[0, :, 15:], torch.full((24, 9), 0.1, dtype=torch.float64))
 
 
 def test_light_is_that_of_sixteen_blocks_and_not_what_is_drawn_in_them():
