@@ -24,10 +24,10 @@ from fes.judge import Judge, load_judge
 from fes.photograph import Photograph
 from fes.shipped import shipped_judge, shipped_retoucher
 from fes.synthesizer import Synthesizer, retouch, synthesize
+from shards.pictures import PICTURE_SUFFIXES
 
 SIDE = 256
 LUMA = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
-ENDINGS = {".jpg", ".jpeg", ".png", ".webp"}
 WAYS = "in the photograph's pixels", "as the network draws them"
 
 
@@ -90,9 +90,9 @@ def readings(asked: Photographs) -> tuple[list[Tensor], int]:
 
 def photographs_in(folder: Path) -> list[Path]:
     """Picture files, by name; raises `InputError` where there are none."""
-    paths = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in ENDINGS]
+    paths = [path for path in sorted(folder.rglob("*")) if path.suffix[1:].lower() in PICTURE_SUFFIXES]
     if not paths:
-        raise InputError(f"--folder {folder} holds no photographs ({', '.join(sorted(ENDINGS))})")
+        raise InputError(f"--folder {folder} holds no photographs")
     return paths
 
 

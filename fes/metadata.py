@@ -20,6 +20,8 @@ _OF_THE_FILE = {
 _MOST_EXIF = 65_000
 """Bytes; a JPEG file holds no more in one piece."""
 _MOST_DPI = 65_536
+_OF_CAMERAS = "MPO"
+"""A photograph and what cameras add to it, as a small one, or what bright screens show."""
 _SPACES = {1: b"GRAY", 3: b"RGB "}
 """What an ICC profile says, from its 17th byte on, that it is of, by channels."""
 
@@ -50,6 +52,15 @@ def metadata_of(image: Image.Image, channels: int, *, turned: bool) -> dict[str,
         if len(exif) < _MOST_EXIF:
             told["exif"] = exif
     return told
+
+
+def frames_of(image: Image.Image) -> int:
+    """How many pictures a file holds to be looked at; 1 where those after the first cannot be counted."""
+    frames = 1
+    if image.format != _OF_CAMERAS:
+        with contextlib.suppress(Exception):  # the first is sound, whatever follows it
+            frames = getattr(image, "n_frames", 1)
+    return frames
 
 
 def _still_true(exif: Image.Exif) -> bytes:

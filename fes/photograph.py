@@ -10,15 +10,13 @@ from PIL import Image
 from torch import Tensor
 
 from fes.errors import InputError
-from fes.metadata import metadata_of
+from fes.metadata import frames_of, metadata_of
 from fes.pictures import told_by_name
 from shards.pictures import as_image, on_white, opened, square_of, upright
 from shards.schema import Square
 
 _FADES = 0.08
 """Share of a face's side over which a change fades, at each border beyond which the photograph goes on."""
-_OF_CAMERAS = "MPO"
-"""A photograph and what cameras add to it, as a small one, or what bright screens show."""
 
 
 class Fine(NamedTuple):
@@ -75,7 +73,7 @@ class Photograph:
             clear = turned.has_transparency_data and not turned.mode.startswith("I")
             rgba = np.asarray(turned.convert("RGBA")) if clear else None
             metadata = metadata_of(image, pixels.shape[2], turned=image.size != turned.size)
-            frames = 1 if image.format == _OF_CAMERAS else getattr(image, "n_frames", 1)
+            frames = frames_of(image)
         return cls(path, pixels, None, rgba, metadata, frames)
 
     def around(self, square: Square | None) -> Self:

@@ -25,6 +25,8 @@ PICTURE_SUFFIXES = frozenset(
 """The endings of the names of files that are taken for pictures, also of kinds that are not read."""
 _HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 """What telephones' pictures that are not read are told by (ISO/IEC 23008-12): their main brand."""
+_AVIF = (b"avif", b"avis")
+"""The main brands of one picture and of several (AV1 Image File Format, section 9)."""
 LARGEST = 2**28
 """The most bytes that a picture's file may have: memory is no place for what is larger."""
 UPRIGHT = 1
@@ -119,7 +121,7 @@ def _kind(error: Exception, data: bytes) -> str:
         brand = data[8:12] if data[4:8] == b"ftyp" else b""
         if brand in _HEIF:
             return "HEIC, which is not read: save it as JPEG"
-        return "cut short or damaged" if brand == b"avif" else "of no known kind"
+        return "cut short or damaged" if brand in _AVIF else "of no known kind"
     # Pillow refuses what is far too large itself, and warns of what is nearly so.
     if isinstance(error, (_TooLarge, Image.DecompressionBombError, Image.DecompressionBombWarning)):
         return TOO_LARGE

@@ -120,6 +120,17 @@ def test_exif_that_is_too_long_for_a_file_does_not_cost_the_photograph(tmp_path)
     assert list(exif) == [SOFTWARE]  # that a face was changed is told all the same
 
 
+def test_a_picture_after_the_first_that_is_damaged_does_not_cost_the_photograph(tmp_path):
+    path = saved(quarters(), tmp_path / "me.tif", save_all=True, append_images=[quarters()])
+    data = path.read_bytes()
+    at = data.rindex(struct.pack("<HHI", 0x0100, 4, 1))  # the width of the second
+    path.write_bytes(data[:at] + struct.pack("<HHI", 0x0300, 4, 1) + data[at + 8 :])
+    with pytest.raises(TypeError), Image.open(path) as image:
+        assert image.n_frames  # else this shows nothing
+    assert np.array_equal(Photograph.read(path).pixels, np.asarray(quarters()))
+    assert Photograph.read(path).told == str(path)
+
+
 def test_a_photograph_without_exif_tells_that_a_face_was_changed_and_nothing_else(tmp_path):
     path = saved(quarters(), tmp_path / "me.png")
     for name in ("a.jpg", "a.png"):

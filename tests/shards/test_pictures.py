@@ -188,6 +188,7 @@ def test_damage_is_told_in_a_few_words_that_are_the_same_for_the_like() -> None:
     for data, words in (
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC, which is not read: save it as JPEG"),
         (avif[: len(avif) // 2], "cut short or damaged"),
+        (avif[: len(avif) // 2].replace(b"ftypavif", b"ftypavis"), "cut short or damaged"),
         (b"", "of no known kind"),
         (b"GIF89a but not really", "no readable"),
         (b"hello", "of no known kind"),
