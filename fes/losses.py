@@ -49,17 +49,19 @@ def paint_error(cover: Tensor, free: float = 0.0) -> Tensor:
     return excess.mean() * cover[0].numel() ** 0.5
 
 
-def strain_error(displacement: Tensor, source: Tensor) -> Tensor:
+def strain_error(displacement: Tensor, source: Tensor, limit: float | None = None) -> Tensor:
     """How far what is next to each other in a source is moved apart, most where that has edges: the mean of
     stiffness times squared strain.
 
     Strain is the symmetric part of the displacement's slope (Landau & Lifshitz, Theory of Elasticity, section
-    1), what is stretched and sheared. What only turns, its antisymmetric part, counts a quarter.
+    1), what is stretched and sheared. What only turns, its antisymmetric part, counts a quarter. Skin gives
+    way at first and stiffens as it is stretched (Fung, 1967): so does a picture with a limit.
 
     Args:
         displacement: [batch, 2, nodes, nodes], to the right and down, as shares of the picture's width. At a
             slope of -1 a picture folds.
         source: pictures that are bent, [batch, channels, height, width] in [-1, 1].
+        limit: strain, as a share, at which its square s counts twice, s (1 + s / limit^2). None: never.
     """
     nodes = displacement.shape[-1]
     across = displacement.diff(dim=3)[:, :, :-1] * nodes
@@ -67,7 +69,10 @@ def strain_error(displacement: Tensor, source: Tensor) -> Tensor:
     (right_right, down_right), (right_down, down_down) = across.unbind(1), down.unbind(1)
     stretched = right_right.square() + down_down.square()
     sheared, turned = (right_down + down_right).square() / 2, (right_down - down_right).square() / 2
-    return ((stretched + sheared + _TURNED * turned) * stiffness(source, nodes)[:, 1:, 1:]).mean()
+    squared = stretched + sheared + _TURNED * turned
+    if limit is not None:
+        squared = squared * (1 + squared / limit**2)
+    return (squared * stiffness(source, nodes)[:, 1:, 1:]).mean()
 
 
 def stiffness(source: Tensor, nodes: int) -> Tensor:

@@ -243,7 +243,8 @@ class AutoencoderObjective(nn.Module):
             terms["paint"] = Term(weights.paint_weight, paint_error(cover, weights.paint_free), cover)
         if weights.strain_weight:
             moved = drawing.displacement
-            terms["strain"] = Term(weights.strain_weight, strain_error(moved, drawing.source), moved)
+            strain = strain_error(moved, drawing.source, weights.strain_limit)
+            terms["strain"] = Term(weights.strain_weight, strain, moved)
         return terms, {"autoencoder/painted": cover.detach().mean()}
 
     def _asked(

@@ -68,6 +68,7 @@ EVERYTHING = {
         paint_weight=0.5,
         paint_free=0.1,
         strain_weight=0.3,
+        strain_limit=0.2,
         adversary="r1-relativistic",
         penalty_weight=3.0,
         balance=True,

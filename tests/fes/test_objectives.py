@@ -110,6 +110,7 @@ RECIPES = [
     *[(ALL, "joint", skip, 0.0) for skip in SKIPS],
     *[(dataclasses.replace(SPARED, paint_free=each), "joint", "warp", 0.0) for each in (0.05, 0.134)],
     (dataclasses.replace(SPARED, strain_weight=0.0), "joint", "mask", 0.0),
+    (dataclasses.replace(SPARED, strain_limit=0.2), "joint", "warp", 0.0),
     (SPARED, "autoencoder", "warp", 0.0),
     (SPARED, "gan", "warp", 0.0),
     *[(ALL, stage, "features", 0.0) for stage in STAGES[:2]],

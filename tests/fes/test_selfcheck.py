@@ -45,6 +45,7 @@ EVERYTHING = dataclasses.replace(
         paint_weight=0.5,
         paint_free=0.1,
         strain_weight=0.3,
+        strain_limit=0.2,
         adversary="r1-relativistic",
         balance=True,
     ),

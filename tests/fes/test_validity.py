@@ -170,6 +170,11 @@ def test_good_values_pass(good):
             {"loss": LossConfig(strain_weight=0.5), "model": ModelConfig(skip="mask")},
             "--loss.strain-weight is 0.5: leave it out, or take --model.skip warp",
         ),
+        (
+            {"loss": LossConfig(strain_limit=0.2), "model": ModelConfig(skip="warp")},
+            "--loss.strain-limit says where strain counts twice, and it does not count: give",
+        ),
+        ({"loss": LossConfig(strain_limit=0.0)}, "--loss.strain-limit is 0.0: it must be a positive number"),
         ({"loss": LossConfig(paint_free=-0.1)}, "--loss.paint-free is -0.1: it must be"),
         (
             {"stages": StagesConfig(closing=ClosingStage(1.0, paint_weight=1.0))},
