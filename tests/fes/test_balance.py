@@ -14,8 +14,8 @@ from fes.errors import InputError
 from fes.mix import BLOCK, places_of
 from fes.stream import Stream
 from shards.index import ShardIndex
+from tests.fes.batches import assert_equal, first, joined
 from tests.fes.numbered import Broken, Heard, Numbers, Shelved, taken
-from tests.fes.test_stream import assert_equal, first, joined
 
 COUNTS = {0: 40, 1: 4, 2: 41, 3: 72, 4: 48, 5: 32, 6: 50}
 """Hundredths of what FER2013 has of each class."""

@@ -1,45 +1,17 @@
-"""Which samples a step sees: whatever the ranks, the workers, the start, the cache and the damage."""
+"""Which samples a step sees, whatever the ranks, the workers and the start; and where a stall is told."""
 
 import itertools
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from fes.batch import Batch
 from fes.decoded import DecodedSplit, decode_to
 from fes.errors import InputError
 from fes.order import Order
-from fes.stream import Stream, share_of
-from shards.index import ShardIndex, Split
-from tests.fes.numbered import Broken, Heard, Numbers, Shelved, taken
-
-SHAPE = 1, 48, 48
-
-
-def stream(*parts, batch: int = 8, window: int = 16, seed: int = 0, **settings) -> Stream:
-    return Stream(parts, seed=seed, batch=batch, window=window, **settings)
-
-
-def first(batches: Iterator[Batch], count: int) -> list[Batch]:
-    """The first batches; the processes that read them end."""
-    found = list(itertools.islice(batches, count))
-    batches.close()
-    return found
-
-
-def joined(shares: list[Batch]) -> Batch:
-    """The global batch that the ranks' shares are of."""
-    return Batch(*(torch.cat(parts) for parts in zip(*shares, strict=True)))
-
-
-def assert_equal(one: Batch, other: Batch) -> None:
-    for a, b in zip(one, other, strict=True):
-        assert a.dtype == b.dtype
-        assert torch.equal(a, b)
+from fes.stream import share_of
+from tests.fes.batches import SHAPE, assert_equal, first, joined, stream
+from tests.fes.numbered import Heard, Numbers, Shelved, taken
 
 
 @pytest.mark.parametrize("window", [1, 7, 16, 300, 1000])
@@ -178,23 +150,6 @@ def test_workers_change_nothing_and_a_start_skips_steps(drawn_index, workers):
         assert_equal(batch, reading[step])
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_unreadable_samples_are_told_in_the_same_sentence(workers):
-    with pytest.raises(InputError) as caught:
-        list(itertools.islice(stream(Broken([10, 10], [5])).batches(0, workers), 4))
-    assert str(caught.value) == "shard-3.tar: member 5.png is damaged: build it again"
-
-
-def test_a_damaged_shard_is_told_in_one_sentence_from_a_worker(drawn_folder, tmp_path):
-    copy = Path(shutil.copytree(drawn_folder, tmp_path / "copy"))
-    shard = sorted(copy.glob("*train*.tar"))[0]
-    shard.write_bytes(bytes(shard.stat().st_size))
-    reading = stream(ShardIndex.load(copy).split("train"))
-    with pytest.raises(InputError, match=shard.name) as caught:
-        list(itertools.islice(reading.batches(0, workers=1), 21))
-    assert "\n" not in str(caught.value)
-
-
 def test_unlabelled_samples_come_through():
     labels = np.full(16, -1)
     labels[3] = 2
@@ -203,118 +158,6 @@ def test_unlabelled_samples_come_through():
     for batch in batches:
         found |= zip(taken(batch.image), batch.label.tolist(), strict=True)
     assert found == {position: 2 if position == 3 else -1 for position in range(16)}
-
-
-DAMAGED = {3, 40, 41, 42, 99, 167}
-
-
-@pytest.fixture(scope="module")
-def damaged_split(drawn_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Split:
-    """Real shards in which the samples of `DAMAGED` lie in ruins: pictures in all but one, which has a
-    label that no class has."""
-    copy = Path(shutil.copytree(drawn_folder, tmp_path_factory.mktemp("damaged") / "copy"))
-    split = ShardIndex.load(copy).split("train")
-    *pictures, mislabelled = sorted(DAMAGED)
-    for position in pictures:
-        with (copy / split.shards[split.where(position)].name).open("r+b") as file:
-            file.seek(int(split.places[position]["image_offset"]) + 30)
-            file.write(b"rust")
-    places = np.load(copy / "index.npy", mmap_mode="r+")
-    places["label"][mislabelled] = 77  # the training split is the first
-    places.flush()
-    return ShardIndex.load(copy).split("train")
-
-
-def test_skipped_samples_are_the_same_for_ranks_samples_and_partners(damaged_split):
-    whole = stream(damaged_split, batch=24, on_bad_sample="skip")
-    for step in range(14):  # two epochs
-        batch = whole[step]
-        for ranks in (2, 4):
-            shares = [
-                stream(damaged_split, batch=24, rank=rank, ranks=ranks, on_bad_sample="skip")[step]
-                for rank in range(ranks)
-            ]
-            assert_equal(batch, joined(shares))
-        pairs, partners = (
-            sorted((image.numpy().tobytes(), int(label)) for image, label in zip(images, labels, strict=True))
-            for images, labels in ((batch.image, batch.label), (batch.partner_image, batch.partner_label))
-        )
-        assert pairs == partners
-
-
-def test_a_skipped_sample_is_replaced_by_the_next_good_one_of_its_data_set(damaged_split, drawn_index):
-    sound = drawn_index.split("train")
-    other = Numbers([10])
-    other.image = lambda position: np.zeros(SHAPE, np.uint8)
-    other.channels, other.resolution = 1, 48
-    reading = stream(other, damaged_split, batch=24, on_bad_sample="skip")
-    order = reading.parts[1].order
-    for step in range(14):
-        parts, places = reading.mix(np.arange(step * 24, step * 24 + 24))
-        batch = reading[step]
-        for row in np.flatnonzero(parts == 1):
-            walk = order(np.arange(places[row], places[row] + 50)).tolist()
-            expected = next(position for position in walk if position not in DAMAGED)
-            assert np.array_equal(batch.image[row], sound.image(expected))
-            assert batch.label[row] == sound.labels[expected]
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("ranks", [1, 4])
-def test_skipped_samples_are_counted_once_with_their_batch(damaged_split, ranks, workers):
-    steps = 21  # three epochs of 168 samples
-    order = Order(0, damaged_split.shard_starts, 16)(np.arange(steps * 24)).reshape(steps, ranks, -1)
-    bad = np.isin(order, list(DAMAGED))
-    assert bad.sum() == 3 * len(DAMAGED)
-    for rank in range(ranks):
-        reading = stream(damaged_split, batch=24, rank=rank, ranks=ranks, on_bad_sample="skip")
-        batches = reading.batches(0, workers)
-        for step in range(steps):
-            next(batches)
-            assert reading.skipped == bad[: step + 1, rank].sum()
-            seen = order[: step + 1, rank]
-            assert reading.damaged == {(0, int(at)) for at in seen[np.isin(seen, list(DAMAGED))]}
-            if bad[step, rank].any():
-                newest = order[step, rank][bad[step, rank]][-1]
-                assert damaged_split.shards[damaged_split.where(newest)].name in reading.last_skipped
-        batches.close()
-
-
-def test_counting_begins_anew_with_the_batches(damaged_split):
-    reading = stream(damaged_split, batch=168, on_bad_sample="skip")
-    assert (reading.skipped, reading.last_skipped) == (0, "")
-    for _ in range(2):
-        first(reading.batches(0), 2)
-        assert reading.skipped == 2 * len(DAMAGED)
-        assert len(reading.damaged) == len(DAMAGED)
-    batches = reading.batches(0)
-    assert (reading.skipped, reading.last_skipped, reading.damaged) == (0, "", set())
-    batches.close()
-
-
-def test_bad_samples_end_the_run_where_nothing_else_is_asked(damaged_split):
-    with pytest.raises(InputError, match=r"drawn-train-\d{6}\.tar") as caught:
-        list(stream(damaged_split, batch=168).batches(0))
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("ranks", [1, 2])
-def test_skipping_changes_nothing_where_all_is_well(drawn_index, ranks):
-    train = drawn_index.split("train")
-    for step in (0, 21):
-        assert_equal(stream(train, ranks=ranks)[step], stream(train, ranks=ranks, on_bad_sample="skip")[step])
-
-
-@pytest.mark.parametrize("damaged", [False, True])
-def test_the_cache_of_decoded_pictures_gives_the_same_batches(drawn_index, damaged_split, tmp_path, damaged):
-    train, path = damaged_split if damaged else drawn_index.split("train"), tmp_path / "new" / "train.uint8"
-    decode_to(path, train, SHAPE, on_bad_sample="skip")
-    cached = stream(DecodedSplit(train, path, SHAPE), on_bad_sample="skip")
-    plain = stream(train, on_bad_sample="skip")
-    for workers in (0, 1):
-        for step, batch in enumerate(first(cached.batches(0, workers), 21)):
-            assert_equal(batch, plain[step])
-        assert cached.skipped == (len(DAMAGED) if damaged else 0)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -364,69 +207,3 @@ def test_shares_are_equal_and_cover_the_batch():
 def test_a_batch_that_ranks_cannot_share_is_refused_with_what_would_fit():
     with pytest.raises(InputError, match=r"--batch is 32: .* start 2 processes or take --batch 33"):
         share_of(32, 0, 3)
-
-
-class Wide(Numbers):
-    """Samples whose pictures say their number on the left, and 0 on the right."""
-
-    resolution = 2
-
-    def image(self, position: int) -> np.ndarray:
-        picture = np.zeros((2, 2, 2), np.uint8)
-        picture[..., :1] = super().image(position)
-        return picture
-
-
-def sides(batch: Batch) -> list[tuple[int, bool]]:
-    """The number of each picture of a batch of `Wide`, none of which is 0, and whether it is mirrored."""
-    left, right = taken(batch.image), taken(batch.image.flip(3))
-    assert all((one == 0) != (other == 0) for one, other in zip(left, right, strict=True))
-    return [(one + other, one == 0) for one, other in zip(left, right, strict=True)]
-
-
-def test_half_of_the_pictures_are_mirrored_with_their_labels_as_they_were():
-    samples = Wide([40, 60], first=1)
-    reading, plain = stream(samples, flips=True, batch=50), stream(samples, batch=50)
-    mirrored = {number: [] for number in range(1, 101)}
-    for step in range(40):  # twenty epochs
-        batch, whole = reading[step], plain[step]
-        assert [number for number, _ in sides(batch)] == [number for number, _ in sides(whole)]
-        assert torch.equal(batch.label, whole.label)
-        assert torch.equal(batch.image.sum(3), whole.image.sum(3))
-        for number, flipped in sides(batch):
-            mirrored[number].append(flipped)
-    assert 0.45 < np.mean(list(mirrored.values())) < 0.55
-    assert all(len(set(each)) == 2 for each in mirrored.values())  # not one for good
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("ranks", [1, 2, 4])
-def test_a_sample_is_mirrored_alike_for_all_ranks_and_workers_and_as_partner(ranks, workers):
-    parts, settings = (Wide([50, 39], first=1), Wide([7, 9], first=1001)), {"batch": 12, "flips": True}
-    whole = stream(*parts, **settings)
-    readings = [stream(*parts, rank=rank, ranks=ranks, **settings) for rank in range(ranks)]
-    shares = zip(*(first(reading.batches(5, workers), 6) for reading in readings), strict=True)
-    for step, each in enumerate(shares, start=5):
-        batch = joined(list(each))
-        assert_equal(batch, whole[step])
-        pictures, partners = ([picture.numpy().tobytes() for picture in images] for images in batch[::2])
-        assert sorted(pictures) == sorted(partners)
-
-
-def test_a_picture_that_stands_in_is_mirrored_as_the_damaged_one_would_be(damaged_split, drawn_index):
-    settings = {"batch": 24, "flips": True, "on_bad_sample": "skip"}
-    for step in range(7):
-        batch, sound = (
-            stream(damaged_split, **settings)[step],
-            stream(drawn_index.split("train"), **settings)[step],
-        )
-        plain = stream(damaged_split, batch=24, on_bad_sample="skip")[step].image
-        sound_plain = stream(drawn_index.split("train"), batch=24)[step].image
-        for row in range(24):
-            flipped = not torch.equal(sound.image[row], sound_plain[row])
-            assert torch.equal(batch.image[row], plain[row].flip(2) if flipped else plain[row])
-
-
-def test_which_pictures_of_a_seed_are_mirrored_never_changes():
-    batch = stream(Wide([30, 30], first=1), seed=1, flips=True)[20]
-    assert [flipped for _, flipped in sides(batch)] == [True, True, False, True, True, True, True, False]
