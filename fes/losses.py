@@ -61,7 +61,8 @@ def strain_error(displacement: Tensor, source: Tensor, limit: float | None = Non
         displacement: [batch, 2, nodes, nodes], to the right and down, as shares of the picture's width. At a
             slope of -1 a picture folds.
         source: pictures that are bent, [batch, channels, height, width] in [-1, 1].
-        limit: strain, as a share, at which its square s counts twice, s (1 + s / limit^2). None: never.
+        limit: strain at which a place of mean edges counts twice, and stiffer ones sooner: what strains it
+            costs, e, costs e (1 + e / limit^2). None: e alone.
     """
     nodes = displacement.shape[-1]
     across = displacement.diff(dim=3)[:, :, :-1] * nodes
@@ -69,10 +70,10 @@ def strain_error(displacement: Tensor, source: Tensor, limit: float | None = Non
     (right_right, down_right), (right_down, down_down) = across.unbind(1), down.unbind(1)
     stretched = right_right.square() + down_down.square()
     sheared, turned = (right_down + down_right).square() / 2, (right_down - down_right).square() / 2
-    squared = stretched + sheared + _TURNED * turned
+    energy = (stretched + sheared + _TURNED * turned) * stiffness(source, nodes)[:, 1:, 1:]
     if limit is not None:
-        squared = squared * (1 + squared / limit**2)
-    return (squared * stiffness(source, nodes)[:, 1:, 1:]).mean()
+        energy = energy * (1 + energy / limit**2)
+    return energy.mean()
 
 
 def stiffness(source: Tensor, nodes: int) -> Tensor:

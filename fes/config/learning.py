@@ -63,8 +63,8 @@ class LossConfig:
     """How much worse it is, where sources are bent (`model.skip` warp), to move what is next to each other
     apart: in multiples of the mean squared strain, which counts most where a source has edges."""
     strain_limit: float | None = None
-    """Strain, as a share, where it counts twice, and ever more beyond: skin that is stretched so far hardly
-    gives way. With it much of a face moves a little rather than a mouth too far. None: there is none."""
+    """Strain, as a share, where it counts twice, and ever more beyond, sooner at edges: skin stretched so far
+    hardly gives way. Much of a face then moves a little, not a mouth too far. None: no limit."""
     feature_weight: float = 0.0
     """Pull towards reconstructions that are like the source in the image critic's feature maps."""
     adversary: Adversary = "wgan-gp"

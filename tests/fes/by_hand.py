@@ -257,9 +257,9 @@ class ByHand:
                 bent = torch.stack(slopes, dim=1) * nodes
                 strained, turned = (bent + bent.T) / 2, (bent - bent.T) / 2
                 energy = strained.pow(2).sum() + turned.pow(2).sum() / 4
-                if self.weights.strain_limit:
-                    energy = energy + (energy / self.weights.strain_limit) ** 2
-                total = total + energy * (0.1 + 0.9 * (edges[y, x] / edges.mean()) ** 2)
+                energy = energy * (0.1 + 0.9 * (edges[y, x] / edges.mean()) ** 2)
+                limit = self.weights.strain_limit
+                total = total + energy + (energy**2 / limit**2 if limit else 0.0)
         return total / (nodes - 1) ** 2
 
     def _guided(self, x: Tensor, asked: Tensor, i: int) -> Tensor:

@@ -151,13 +151,14 @@ def test_strain_is_what_is_stretched_and_sheared_at_any_number_of_nodes(nodes):
     assert strain(across_down=0.1, down_across=-0.1) == pytest.approx(2 * 0.1**2 / 4)  # turned
 
 
-def test_strain_counts_twice_at_its_limit_and_hardly_more_than_without_far_below_it():
-    def strain(stretched):
-        return strain_error(moving(24, across_across=stretched), FLAT, limit=0.2).item() / 0.1
+def test_what_strain_costs_counts_twice_at_its_limit_and_as_without_far_below_it():
+    def cost(stretched, limit=None):
+        return strain_error(moving(24, across_across=stretched), FLAT, limit).item()
 
-    assert strain(0.2) == pytest.approx(2 * 0.2**2)
-    assert strain(0.4) == pytest.approx(5 * 0.4**2)
-    assert strain(0.002) == pytest.approx(0.002**2, rel=2e-4)
+    limit = 0.2 * 0.1**0.5  # of 0.2, where the stiffness is that of what has no edges
+    assert cost(0.2, limit) == pytest.approx(2 * cost(0.2))
+    assert cost(0.4, limit) == pytest.approx(5 * cost(0.4))
+    assert cost(0.002, limit) == pytest.approx(cost(0.002), rel=2e-4)
 
 
 def test_the_strain_of_a_batch_is_the_mean_of_its_pictures():
