@@ -26,7 +26,7 @@ from fes.snapshot import load_snapshot
 from fes.state import list_states
 from fes.stream import Stream
 from tests.fes.by_hand import through_noise
-from tests.fes.test_train import run, sentence, tensors, with_total
+from tests.fes.runs import run, sentence, tensors, with_total
 
 pytestmark = pytest.mark.usefixtures("one_core")
 

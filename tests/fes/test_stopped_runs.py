@@ -1,0 +1,100 @@
+"""Damaged pictures and signals: what stops a run, and how the same command goes on with it."""
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fes.config import StreamConfig
+from fes.state import list_states
+from shards.index import ShardIndex
+from shards.schema import IMAGES
+from tests.fes.runs import run, sentence, with_total, written
+
+pytestmark = pytest.mark.usefixtures("one_core")
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+# ---- damaged samples
+
+
+@pytest.fixture
+def damaged(drawn_folder, tmp_path) -> Path:
+    """A copy of the data whose first training picture is not what was written."""
+    folder = tmp_path / "damaged"
+    shutil.copytree(drawn_folder, folder)
+    split = ShardIndex.load(folder).split("train")
+    with (folder / split.shards[0].name).open("r+b") as shard:
+        shard.seek(int(split.places[0]["image_offset"]))
+        shard.write(b"damage")
+    return folder
+
+
+def test_a_damaged_picture_ends_the_run_with_its_name(tiny_config, damaged, capsys):
+    assert run(dataclasses.replace(tiny_config, data=str(damaged))) == 2
+    assert re.search(rf"train-000000.tar: member 000000000\.({'|'.join(IMAGES)}) ", sentence(capsys))
+
+
+@pytest.mark.parametrize("cache", [None, "cache"])
+def test_a_damaged_picture_may_be_skipped_and_counted(tiny_config, damaged, tmp_path, capsys, cache):
+    stream = StreamConfig(workers=0, on_bad_sample="skip", cache=cache and tmp_path / cache)
+    config = dataclasses.replace(tiny_config, data=str(damaged), stream=stream)
+    assert run(config) == 0
+    assert "  skipped 1" in capsys.readouterr().out
+    lines = [json.loads(line) for line in (config.run / "stats.jsonl").read_text().splitlines()]
+    assert lines[-1]["data/skipped"] >= 1
+
+
+def test_more_skipped_samples_than_allowed_end_the_run_and_lose_nothing(tiny_config, damaged, capsys):
+    stream = StreamConfig(workers=0, on_bad_sample="skip", most_bad_samples=0)
+    config = dataclasses.replace(tiny_config, data=str(damaged), stream=stream)
+    assert run(config) == 2
+    told = sentence(capsys)
+    assert "--stream.most-bad-samples 0" in told
+    assert "member 000000000." in told
+    assert len(list_states(config.run)) >= 1
+    assert run(config, "--stream.most-bad-samples", "100") == 0
+    assert f"goes on from {list_states(config.run)[0].parent}" in capsys.readouterr().out
+
+
+# ---- signals
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 138)]
+)
+def test_a_signal_saves_a_state_and_says_how_to_go_on(tiny_config, tmp_path, capsys, number, code):
+    config = with_total(tiny_config, 1000.0, stream=StreamConfig(workers=1))
+    script = str(REPOSITORY / "fes" / "train.py")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(REPOSITORY),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    with subprocess.Popen(
+        [sys.executable, script, "--config", written(config, tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        begun = [process.stdout.readline() for _ in range(3)]  # "begins ...", on what, and the first tick
+        assert "images/s" in begun[-1]
+        os.killpg(process.pid, number)  # as a terminal or a scheduler does: to the readers as well
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (code, "")
+    assert "and saved; the same command goes on from there" in out
+    (last, *_) = reversed(list_states(config.run))
+    step = json.loads((last / "state.json").read_text())["step"]
+    assert run(with_total(config, (step + 1) * config.batch / 1000)) == 0
+    assert f"goes on from {last}" in capsys.readouterr().out
