@@ -1,3 +1,5 @@
+"""Damaged, lost and stray shards are repaired: every whole sample stays, and the rest lies in quarantine."""
+
 import json
 import os
 import random
@@ -9,44 +11,21 @@ import pytest
 from fes.errors import InputError
 from shards.build.writer import UNFINISHED_NAME
 from shards.checks.repair import repair
-from shards.checks.staging import QUARANTINE_NAME, STAGING_NAME
+from shards.checks.staging import QUARANTINE_NAME
 from shards.checks.verify import verify
-from shards.foreign.indexing import index_shards
 from shards.index import ShardIndex
-from shards.schema import INDEX_NAME, PLACES_NAME, REPORT_NAME, no_progress
-from tests.shards.damage import cut, edit_index, edit_places, flip, places_of
-
-FIRST = "drawn-train-000000.tar"
-SHARD = "drawn-train-000002.tar"  # positions 12 to 16 of train
-LAST = "drawn-train-000007.tar"
-SAMPLES = 63
-
-Contents = dict[bytes, tuple[str, int, int, bytes]]
-
-
-def contents_of(folder: Path) -> Contents:
-    """Split, label, identity and details of every picture."""
-    index, contents = ShardIndex.load(folder), {}
-    for name in index.splits:
-        split = index.split(name)
-        for at in range(split.samples):
-            told = (name, int(split.labels[at]), int(split.identities[at]), split.read(at, "details"))
-            contents[split.read(at, "image")] = told
-    return contents
-
-
-def files_in(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
-    }
-
-
-def quarantined(folder: Path) -> set[str]:
-    return {path.name for path in (folder / QUARANTINE_NAME).iterdir()}
-
-
-def spoil_picture(folder: Path, position: int, shard: str = SHARD) -> None:
-    flip(folder / shard, int(places_of(folder)[position]["image_offset"]) + 60)
+from shards.schema import INDEX_NAME, PLACES_NAME, REPORT_NAME
+from tests.shards.checks.drawn_shards import (
+    FIRST,
+    LAST,
+    SAMPLES,
+    SHARD,
+    contents_of,
+    files_in,
+    quarantined,
+    spoil_picture,
+)
+from tests.shards.damage import cut, flip, places_of
 
 
 def test_a_folder_without_faults_is_left_as_it_is(folder: Path) -> None:
@@ -101,56 +80,6 @@ def test_what_the_index_knows_is_mended_and_costs_no_sample(folder: Path, drawn_
     repaired = repair(folder)
     assert repaired.dropped == 0
     assert files_in(folder) == files_in(drawn_folder)
-
-
-@pytest.mark.parametrize("lost", [(INDEX_NAME,), (PLACES_NAME,), (INDEX_NAME, PLACES_NAME)])
-def test_a_lost_index_is_made_anew_from_the_shards_to_the_byte(
-    folder: Path, drawn_folder: Path, lost: tuple[str, ...]
-) -> None:
-    for name in lost:
-        (folder / name).unlink()
-    repaired = repair(folder)
-    assert (repaired.kept, repaired.dropped) == (SAMPLES, 0)
-    assert any(lost[0] in action for action in repaired.actions)
-    assert files_in(folder) == files_in(drawn_folder)
-
-
-@pytest.mark.parametrize("name", [INDEX_NAME, PLACES_NAME])
-def test_a_damaged_index_is_made_anew(folder: Path, drawn_folder: Path, name: str) -> None:
-    cut(folder / name, (folder / name).stat().st_size // 2)
-    repair(folder)
-    assert files_in(folder) == files_in(drawn_folder)
-
-
-def test_an_index_that_states_what_is_not_so_is_made_anew(folder: Path, drawn_folder: Path) -> None:
-    edit_index(folder, lambda document: document.update(resolution=17, channels=3, source="drown"))
-    edit_places(folder, lambda rows: rows["label"].__setitem__(slice(None), 99))
-    repair(folder)
-    assert files_in(folder) == files_in(drawn_folder)
-
-
-def test_a_crop_stays_and_one_that_cannot_be_is_taken_out(folder: Path) -> None:
-    fitting = {"width": 48, "height": 48, "left": 4, "top": 8, "side": 40}
-    edit_index(folder, lambda document: document.update(crop=fitting))
-    repair(folder)
-    assert ShardIndex.load(folder).catalogue.crop.top == 8
-    assert ShardIndex.load(folder).resolution == 40
-    edit_index(folder, lambda document: document["crop"].update(side=400))
-    repaired = repair(folder)
-    assert repaired.kept == SAMPLES
-    assert any("crop" in action for action in repaired.actions)
-    assert ShardIndex.load(folder).catalogue.crop is None
-    assert verify(folder) == []
-
-
-@pytest.mark.parametrize("source", ["celeba", "folder"])
-def test_a_crop_that_nobody_knows_any_more_is_told(folder: Path, source: str) -> None:
-    for path in list(folder.glob("drawn-*.tar")):
-        path.rename(folder / path.name.replace("drawn", source))
-    (folder / INDEX_NAME).unlink()
-    repaired = repair(folder)
-    assert any("which part of the pictures to read is not known" in action for action in repaired.actions)
-    assert verify(folder) == []
 
 
 def test_a_cut_shard_keeps_its_whole_samples(folder: Path) -> None:
@@ -217,13 +146,6 @@ def test_a_split_that_is_lost_as_a_whole_is_not_in_the_index_any_more(folder: Pa
     repair(folder)
     assert ShardIndex.load(folder).splits == ("train", "valid")
     assert verify(folder) == []
-
-
-def test_whole_shards_of_another_build_are_taken_as_they_are(folder: Path, drawn_folder: Path) -> None:
-    edit_places(folder, lambda rows: rows["image_offset"].__iadd__(512))
-    repaired = repair(folder)
-    assert (repaired.kept, repaired.dropped) == (SAMPLES, 0)
-    assert contents_of(folder) == contents_of(drawn_folder)
 
 
 def test_the_only_sample_of_a_shard_is_not_taken_for_whole_when_it_is_damaged(tmp_path: Path) -> None:
@@ -307,91 +229,6 @@ def test_processes_repair_to_the_same_bytes(folder: Path, tmp_path: Path) -> Non
     other = shutil.copytree(folder, tmp_path / "other")
     assert repair(folder, workers=3) == repair(other)
     assert files_in(folder) == files_in(other)
-
-
-def test_identities_that_the_details_name_are_numbered(folder: Path) -> None:
-    from shards.build.writer import build
-    from shards.sources.folder import read_folder
-
-    source = folder.parent / "pictures"
-    split = ShardIndex.load(folder).split("train")
-    for at in range(6):
-        path = source / "happy" / f"person{'ABC'[at % 3]}-{at}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(split.read(at, "image"))
-    out = folder.parent / "of-people"
-    build(read_folder(source, identity="person(.)"), out)
-    before = contents_of(out)
-    (out / PLACES_NAME).unlink()
-    repair(out)
-    assert contents_of(out) == before
-    assert verify(out) == []
-
-
-def test_an_interrupted_build_is_for_build_to_go_on_with(folder: Path) -> None:
-    (folder / INDEX_NAME).unlink()
-    (folder / UNFINISHED_NAME).mkdir()
-    with pytest.raises(InputError, match="run the same `fes-shards build` again"):
-        repair(folder)
-
-
-def test_shards_of_two_data_sets_without_an_index_are_not_mixed(folder: Path) -> None:
-    (folder / SHARD).rename(folder / "tfd-train-000002.tar")
-    (folder / INDEX_NAME).unlink()
-    with pytest.raises(InputError, match="several data sets"):
-        repair(folder)
-
-
-def test_another_version_is_no_damage(folder: Path) -> None:
-    edit_index(folder, lambda document: document.update(schema="fes-shards-1"))
-    before = files_in(folder)
-    with pytest.raises(InputError, match="schema 'fes-shards-1'"):
-        repair(folder)
-    assert files_in(folder) == before
-
-
-def test_where_nothing_is_whole_all_is_left_as_it_is(folder: Path) -> None:
-    for path in folder.glob("*.tar"):
-        path.write_bytes(b"?" * 2000)
-    before = files_in(folder)
-    with pytest.raises(InputError, match="it was left as it is"):
-        repair(folder)
-    assert files_in(folder) == before
-    for path in folder.glob("*.tar"):
-        path.unlink()
-    with pytest.raises(InputError, match="no shard is left"):
-        repair(folder)
-
-
-def test_a_folder_without_shards_is_told_in_a_sentence(tmp_path: Path) -> None:
-    for folder in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(InputError, match="build drawn"):
-            repair(folder)
-
-
-def test_shards_that_others_made_are_not_changed(folder: Path, tmp_path: Path) -> None:
-    index_shards([folder], tmp_path / "index", workers=1, progress=no_progress)
-    before = files_in(folder)
-    with pytest.raises(InputError, match="`fes-shards index`"):
-        repair(tmp_path / "index")
-    assert files_in(folder) == before
-
-
-def test_a_shard_that_cannot_be_read_stops_the_repair_before_anything_is_changed(folder: Path) -> None:
-    (folder / SHARD).unlink()
-    (folder / SHARD).mkdir()
-    before = files_in(folder)
-    with pytest.raises(InputError, match="copy the folder to another disk"):
-        repair(folder)
-    assert files_in(folder) == before
-
-
-def test_a_damaged_journal_is_told(folder: Path) -> None:
-    (folder / STAGING_NAME).mkdir()
-    (folder / STAGING_NAME / "journal.json").write_text('{"removed": ["../../x"]}')
-    (folder / STAGING_NAME / INDEX_NAME).write_text("{}")
-    with pytest.raises(InputError, match="is damaged"):
-        repair(folder)
 
 
 @pytest.mark.parametrize("seed", range(20))
