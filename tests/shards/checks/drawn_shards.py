@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from shards.checks.staging import QUARANTINE_NAME
+from shards.checks.verify import verify
 from shards.index import ShardIndex
 from tests.shards.damage import flip, places_of
 
@@ -29,6 +30,10 @@ def files_in(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
     }
+
+
+def files_of(folder: Path, **options: object) -> set[str]:
+    return {fault.file for fault in verify(folder, **options)}
 
 
 def quarantined(folder: Path) -> set[str]:
