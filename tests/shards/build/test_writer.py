@@ -1,8 +1,8 @@
+"""What a build writes: the same bytes always, as webdataset reads and writes them, and what is told."""
+
 import contextlib
 import io
 import json
-import os
-import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,29 +16,18 @@ from fes.errors import InputError
 from shards.build.archive import Plan
 from shards.build.gather import BLOCK
 from shards.build.writer import (
-    UNFINISHED_NAME,
     BuildOptions,
-    Stages,
     build,
     plan_shards,
-    prepare,
 )
 from shards.index import ShardIndex
 from shards.pictures import encode_picture
-from shards.schema import INDEX_NAME, MODE, OWNER, PLACES_NAME, REPORT_NAME, Progress
+from shards.schema import INDEX_NAME, MODE, OWNER, REPORT_NAME, Progress
+from tests.shards.build.builds import SPLITS_OF_25, contents, made
 from tests.shards.made_up import GONE, MadeUpSource, picture
 
 # webdataset leaves the closing of its files to the garbage collector.
 UNCLOSED = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
-SPLITS_OF_25 = ["train"] * 15 + ["valid"] * 7 + ["test"] * 3
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
-
-
-def made(source: MadeUpSource, out: Path, **options: object) -> dict[str, object]:
-    return build(source, out, BuildOptions(**{"workers": 1, **options}))
 
 
 def test_builds_are_byte_identical_for_any_number_of_workers(tmp_path: Path) -> None:
@@ -130,116 +119,6 @@ def test_every_stage_tells_how_far_it_is(tmp_path: Path) -> None:
         assert counts == sorted(counts)
 
 
-def test_a_finished_data_set_is_refused_unless_it_is_to_be_replaced(tmp_path: Path) -> None:
-    made(MadeUpSource(SPLITS_OF_25), tmp_path, samples_per_shard=2)
-    (tmp_path / "notes.txt").write_text("mine")
-    before = contents(tmp_path)
-    with pytest.raises(InputError, match="holds a finished data set: pass --overwrite"):
-        made(MadeUpSource(SPLITS_OF_25), tmp_path)
-    assert contents(tmp_path) == before
-    made(MadeUpSource(["train"] * 3, name="other"), tmp_path, overwrite=True)
-    left = [INDEX_NAME, PLACES_NAME, "notes.txt", "other-train-000000.tar", REPORT_NAME]
-    assert sorted(path.name for path in tmp_path.iterdir()) == left
-
-
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_a_build_that_is_stopped_while_reading_changes_nothing_and_ends_with_the_same_bytes(
-    tmp_path: Path, overwrite: bool
-) -> None:
-    splits = ["train"] * (BLOCK + 9)
-    made(MadeUpSource(splits), tmp_path / "at once")
-    out = tmp_path / "out"
-    if overwrite:
-        made(MadeUpSource(["train"] * 40), out, samples_per_shard=1)
-    with pytest.raises(KeyboardInterrupt):
-        made(MadeUpSource(splits, stops=(BLOCK + 2,)), out, overwrite=overwrite)
-    if overwrite:  # until there is something to put in its place, the old data set stays
-        assert ShardIndex.load(out).catalogue.samples == 40
-    else:
-        with pytest.raises(InputError, match=r"no index\.json, so no finished data set"):
-            ShardIndex.load(out)
-    log = tmp_path / "log"
-    made(MadeUpSource(splits, log=log), out, overwrite=overwrite)
-    assert log.read_text().split() == [str(at) for at in range(BLOCK, BLOCK + 9)]
-    assert contents(out) == contents(tmp_path / "at once")
-    assert not (out / UNFINISHED_NAME).exists()
-
-
-def test_two_builds_into_one_folder_do_not_meet(tmp_path: Path) -> None:
-    @contextlib.contextmanager
-    def build_again(name: str) -> Iterator[Progress]:
-        with pytest.raises(InputError, match=r"another build is writing to .*: wait for it"):
-            made(MadeUpSource(["train"] * 9, stamp="other"), tmp_path)
-        yield lambda *counts: None
-
-    build(MadeUpSource(["train"] * 5), tmp_path, BuildOptions(workers=1), stages=build_again)
-    assert ShardIndex.load(tmp_path).catalogue.samples == 5
-
-
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_tars_that_no_build_has_put_there_are_never_touched(tmp_path: Path, overwrite: bool) -> None:
-    if overwrite:
-        made(MadeUpSource(["train"] * 3), tmp_path)
-    (tmp_path / "others-train-000000.tar").write_text("not ours")
-    before = contents(tmp_path)
-    with pytest.raises(InputError, match=r"tars that no build has put there \(others-train-000000\.tar\)"):
-        made(MadeUpSource(["train"] * 5), tmp_path, overwrite=overwrite)
-    assert contents(tmp_path) == before
-
-
-def test_a_replacement_without_a_usable_picture_leaves_what_was_there(tmp_path: Path) -> None:
-    made(MadeUpSource(["train"] * 3), tmp_path)
-    before = contents(tmp_path)
-    with pytest.raises(InputError, match="no sample of madeup can be used"):
-        made(MadeUpSource(["train"], {0: GONE}), tmp_path, overwrite=True)
-    assert contents(tmp_path) == before
-
-
-class Stop(Exception):
-    pass
-
-
-def stopped_after(shards: int) -> Stages:
-    """Raises `Stop` when so many shards of one sample are written."""
-
-    @contextlib.contextmanager
-    def stage(name: str) -> Iterator[Progress]:
-        def tell(done: int, total: int) -> None:
-            if name == "writing" and done == shards:
-                raise Stop
-
-        yield tell
-
-    return stage
-
-
-@pytest.mark.parametrize("damage", [b"", b"not what it was"])
-def test_a_build_that_is_stopped_while_writing_writes_only_what_is_missing_or_damaged(
-    tmp_path: Path, damage: bytes
-) -> None:
-    source, options = MadeUpSource(["train"] * 8), BuildOptions(samples_per_shard=1, workers=1)
-    build(source, tmp_path / "at once", options)
-    out = tmp_path / "out"
-    with pytest.raises(Stop):
-        build(source, out, options, stages=stopped_after(3))
-    shards = sorted(out.glob("*.tar"))
-    assert len(shards) == 3
-    shards[1].write_bytes(damage)
-    written = [path.stat().st_ino for path in shards]
-    build(source, out, options)
-    again = [path.stat().st_ino for path in shards]
-    assert [a == b for a, b in zip(written, again, strict=True)] == [True, False, True]
-    assert contents(out) == contents(tmp_path / "at once")
-
-
-def test_a_build_of_another_cut_leaves_none_of_the_shards_of_the_one_before_it(tmp_path: Path) -> None:
-    source = MadeUpSource(["train"] * 8)
-    with pytest.raises(Stop):
-        build(source, tmp_path, BuildOptions(samples_per_shard=1, workers=1), stages=stopped_after(5))
-    made(source, tmp_path)
-    assert [path.name for path in tmp_path.glob("*.tar")] == ["madeup-train-000000.tar"]
-
-
 def test_pictures_that_cannot_be_read_and_constant_ones_are_left_out_and_named(tmp_path: Path) -> None:
     others = {1: GONE, 3: np.zeros((48, 48, 1), np.uint8), 4: b"GARBAGE"}
     made(MadeUpSource(["train"] * 6, others), tmp_path)
@@ -277,53 +156,6 @@ def test_pictures_of_every_size_and_kind_share_a_data_set(tmp_path: Path) -> Non
     train = ShardIndex.load(tmp_path).split("train")
     assert {train.image(at).shape for at in range(3)} == {(3, 40, 40)}
     assert {train.sized(48, 1).image(at).shape for at in range(3)} == {(1, 48, 48)}
-
-
-def mounted(folder: Path, options: str) -> Iterator[Path]:
-    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False) if os.geteuid() == 0 else None
-    if done is None or done.returncode:
-        pytest.skip(f"a small disk cannot be mounted here: {done.stderr if done else 'not root'}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    yield from mounted(tmp_path, "size=64k")
-
-
-@pytest.fixture
-def read_only_disk(tmp_path: Path) -> Iterator[Path]:
-    yield from mounted(tmp_path, "size=64k,ro")
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_full_disk_is_told_in_a_sentence_and_leaves_no_index(small_disk: Path, workers: int) -> None:
-    with pytest.raises(InputError, match=r"cannot write .*No space left on device"):
-        made(MadeUpSource(["train"] * 60), small_disk / "out", samples_per_shard=8, workers=workers)
-    assert not (small_disk / "out" / INDEX_NAME).exists()
-    assert not list((small_disk / "out").glob(".*.partial"))
-
-
-def test_a_disk_that_is_full_already_is_told_before_anything_is_read(small_disk: Path) -> None:
-    (small_disk / "filler").write_bytes(bytes(64 * 1024))
-    with pytest.raises(InputError, match=r"cannot write to the folder .*No space left"):
-        prepare(small_disk)
-    assert list(contents(small_disk)) == ["filler"]
-
-
-def test_a_read_only_folder_is_told_before_anything_is_read(read_only_disk: Path) -> None:
-    with pytest.raises(InputError, match=r"cannot write to the folder .*Read-only file system"):
-        prepare(read_only_disk / "out")
-
-
-def test_a_folder_below_a_file_is_told_before_anything_is_read(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"cannot write to the folder .*Not a directory"):
-        prepare(tmp_path / "file" / "out")
-    with pytest.raises(InputError, match=r"cannot write to the folder .*File exists"):
-        prepare(tmp_path / "file")
 
 
 @pytest.mark.parametrize("wrong", [{"seed": -1}, {"samples_per_shard": 0}, {"workers": 0}])
