@@ -8,45 +8,12 @@ from torch import Tensor, nn
 
 from fes.augment import augment
 from fes.batch import Batch
-from fes.config import LossConfig, ModelConfig, Stage
-from fes.drawing import Drawing
-from fes.draws import AUGMENTATION_DRAWS, GUIDE_DRAWS, Noise
+from fes.config import LossConfig, Stage
+from fes.draws import Noise
 from fes.guide import Guide
 from fes.networks import Code, Networks
-
-SIZE = 4
-
-
-def made_up_batch(model: ModelConfig) -> Batch:
-    """Pictures of noise, one of them unlabelled."""
-    rng = torch.Generator().manual_seed(2)
-    shape = SIZE, model.channels, model.resolution, model.resolution
-    image = torch.randint(256, shape, generator=rng, dtype=torch.uint8)
-    label = torch.tensor([0, 3, -1, 6])
-    order = torch.tensor([2, 0, 3, 1])
-    return Batch(image, label, image[order], label[order])
-
-
-def made_up_noise(model: ModelConfig) -> Noise:
-    """In float64."""
-    rng = torch.Generator().manual_seed(3)
-
-    def uniform(*shape: int) -> Tensor:
-        return torch.rand(*shape, generator=rng, dtype=torch.float64)
-
-    z_prior = torch.randn(SIZE, model.latent_dim, generator=rng, dtype=torch.float64)
-    return Noise(
-        z_prior,
-        uniform(SIZE, 1, 1, 1),
-        uniform(SIZE, 1),
-        uniform(SIZE, AUGMENTATION_DRAWS),
-        uniform(SIZE, GUIDE_DRAWS),
-    )
-
-
-def real(image: Tensor) -> Tensor:
-    """As the networks take pictures."""
-    return image.double() / 127.5 - 1
+from tests.fes.made_up import SIZE, real
+from tests.fes.spared_by_hand import spared
 
 
 def through_noise(guide: Guide, x: Tensor, draws: Tensor) -> Tensor:
@@ -201,8 +168,8 @@ class ByHand:
         if self.stage != "gan":
             own = networks.generator.drawing(code, label)
             drawings = [own] if self.stage == "autoencoder" else [own, drawing]
-            for name, spared in self._spared(drawings).items():
-                terms[name], places[name] = spared
+            for name, found in spared(weights, drawings).items():
+                terms[name], places[name] = found
         if self.stage in ("opening", "joint", "closing"):
             again = networks.encoder(x_swap)
             if weights.cycle_weight:
@@ -220,47 +187,6 @@ class ByHand:
                 terms["feature"] = self._seen_difference(x_recon, x)
             places |= {"cycle": x_swap, "consistency": x_swap, "feature": x_recon}
         return terms, places
-
-    def _spared(self, drawings: list[Drawing]) -> dict[str, tuple[Tensor, Tensor]]:
-        """How much is drawn over and how far it is torn, and where each pulls."""
-        weights, found = self.weights, {}
-        if weights.paint_weight:
-            covers = torch.cat([0.02 + 0.98 * each.mask.sigmoid() for each in drawings])
-            excess = [cover.mean() - weights.paint_free for cover in covers]
-            over = sum(each if each > 0 else 0 * each for each in excess) / len(excess)
-            found["paint"] = over * math.sqrt(covers[0].numel()), covers
-        if weights.strain_weight:
-            moved = torch.cat([0.12 * (4 * each.flow).tanh() for each in drawings])
-            sources = torch.cat([each.source for each in drawings])
-            strains = [self._strain(*pair) for pair in zip(moved, sources, strict=True)]
-            strain = sum(strains) / len(strains)
-            found["strain"] = strain, moved
-        return found
-
-    def _strain(self, moved: Tensor, source: Tensor) -> Tensor:
-        """That of one picture, node by node."""
-        grey, nodes = source.mean(0), moved.shape[-1]
-        slope = (grey[:-1, 1:] - grey[:-1, :-1]) ** 2 + (grey[1:, :-1] - grey[:-1, :-1]) ** 2
-
-        def parts() -> list[slice]:
-            side = len(slope)
-            return [slice(n * side // nodes, -((n + 1) * side // -nodes)) for n in range(nodes)]
-
-        edges = torch.stack([torch.stack([slope[y, x].mean().sqrt() for x in parts()]) for y in parts()])
-        near = [slice(max(n - 1, 0), n + 2) for n in range(nodes)]
-        edges = torch.stack([torch.stack([edges[y, x].max() for x in near]) for y in near])
-        total = 0.0
-        for y in range(1, nodes):
-            for x in range(1, nodes):
-                corner = moved[:, y - 1, x - 1]
-                slopes = (moved[:, y - 1, x] - corner, moved[:, y, x - 1] - corner)
-                bent = torch.stack(slopes, dim=1) * nodes
-                strained, turned = (bent + bent.T) / 2, (bent - bent.T) / 2
-                energy = strained.pow(2).sum() + turned.pow(2).sum() / 4
-                energy = energy * (0.1 + 0.9 * (edges[y, x] / edges.mean()) ** 2)
-                limit = self.weights.strain_limit
-                total = total + energy + (energy**2 / limit**2 if limit else 0.0)
-        return total / (nodes - 1) ** 2
 
     def _guided(self, x: Tensor, asked: Tensor, i: int) -> Tensor:
         return self._limited(self._guide_error(self.shown(x, i), asked, i), x)

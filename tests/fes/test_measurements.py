@@ -10,7 +10,8 @@ from fes.config import LossConfig
 from fes.dials import Dials
 from fes.objectives import AutoencoderObjective, CriticObjective
 from fes.runtime.player import Player
-from tests.fes.by_hand import SIZE, ByHand, gradients, made_up_batch, made_up_noise, real, through_noise
+from tests.fes.by_hand import ByHand, gradients, through_noise
+from tests.fes.made_up import SIZE, made_up_batch, made_up_noise, real
 from tests.fes.untrained import ALL, GUIDE, WEIGHTS, GuidedObjective, networks_of
 
 # ---- pulls and balance

@@ -9,7 +9,8 @@ from fes.draws import Noise
 from fes.objectives import AutoencoderObjective, CriticObjective
 from fes.stream import Stream
 from shards.index import ShardIndex
-from tests.fes.by_hand import SIZE, gradients, real
+from tests.fes.by_hand import gradients
+from tests.fes.made_up import SIZE, real
 from tests.fes.untrained import ALL, WEIGHTS, GuidedObjective
 
 

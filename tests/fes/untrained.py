@@ -12,7 +12,8 @@ from fes.judge import new_judge
 from fes.networks import Networks
 from fes.objectives import AutoencoderObjective
 from fes.players import bare_players
-from tests.fes.by_hand import ByHand, made_up_batch, made_up_noise
+from tests.fes.by_hand import ByHand
+from tests.fes.made_up import made_up_batch, made_up_noise
 
 WEIGHTS = LossConfig(reconstruction_weight=3.0, image_weight=0.7, latent_weight=0.3, penalty_weight=7.0)
 ALL = dataclasses.replace(
