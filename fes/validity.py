@@ -134,7 +134,8 @@ def check(config: Config) -> Config:
             "--loss.guide-clear bounds what --loss.guide-margin asks for, which is not given: give one, "
             "as 0, or leave both out"
         )
-    if config.loss.strain_limit and not (config.loss.strain_weight or config.stages.closing.strain_weight):
+    limits = config.loss.strain_limit, config.stages.closing.strain_limit
+    if limits != (None, None) and not (config.loss.strain_weight or config.stages.closing.strain_weight):
         raise InputError(
             "--loss.strain-limit says where strain counts twice, and it does not count: give "
             "--loss.strain-weight too, or leave it out"

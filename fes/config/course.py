@@ -93,6 +93,8 @@ class ClosingStage:
     """In place of the loss's."""
     strain_weight: float | None = None
     """In place of the loss's."""
+    strain_limit: float | None = None
+    """In place of the loss's."""
     critic_rate: float | None = None
     """In place of the optimiser's."""
     autoencoder_rate: float | None = None

@@ -174,6 +174,13 @@ def test_good_values_pass(good):
             {"loss": LossConfig(strain_limit=0.2), "model": ModelConfig(skip="warp")},
             "--loss.strain-limit says where strain counts twice, and it does not count: give",
         ),
+        (
+            {
+                "stages": StagesConfig(closing=ClosingStage(1.0, strain_limit=0.2)),
+                "model": ModelConfig(skip="warp"),
+            },
+            "--loss.strain-limit says where strain counts twice, and it does not count: give",
+        ),
         ({"loss": LossConfig(strain_limit=0.0)}, "--loss.strain-limit is 0.0: it must be a positive number"),
         ({"loss": LossConfig(paint_free=-0.1)}, "--loss.paint-free is -0.1: it must be"),
         (
