@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from fes.blocks import block_resolutions, coarsest, condition, features_at
 from fes.config import ModelConfig
@@ -238,10 +239,12 @@ def test_the_pure_form_has_the_weights_of_the_original(tiny_model):
 @pytest.mark.parametrize("skip", SKIPS)
 def test_every_kind_draws_in_half_precision_and_sources_stay_in_their_own(tiny_model, skip):
     networks = Networks(dataclasses.replace(tiny_model, skip=skip), seed=0)
-    x, label = torch.rand(2, 1, 48, 48) * 2 - 1, torch.tensor([0, 3])
+    # Smooth, as faces are: where noise is bent by a hair's breadth less, it is another picture.
+    coarse = torch.rand(2, 1, 6, 6, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    x, label = functional.interpolate(coarse, 48, mode="bilinear"), torch.tensor([0, 3])
     with torch.no_grad():
         exact = networks.generator(networks.encoder(x), label)
         with torch.autocast("cpu", torch.bfloat16):
             found = networks.generator(networks.encoder(x), label)
     assert found.dtype == (torch.float32 if skip in ("residual", "mask", "warp") else torch.bfloat16)
-    torch.testing.assert_close(found.float(), exact, rtol=0, atol=0.05)
+    torch.testing.assert_close(found.float(), exact, rtol=0, atol=0.02)
