@@ -1,16 +1,26 @@
 """Both objectives against a straightforward reimplementation, in float64."""
 
+import contextlib
 import dataclasses
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from fes.batch import Batch
+from fes.config import AugmentConfig, Config
 from fes.draws import Noise
+from fes.guide import Guide
+from fes.judge import new_judge
 from fes.networks import Networks
 from fes.objectives import AutoencoderObjective, CriticObjective, frozen
 from fes.pictures import to_float
+from fes.players import bare_players
 from tests.fes.by_hand import gradients
 from tests.fes.untrained import ALL, GUIDE, SKIPS, STAGES, WEIGHTS, GuidedObjective, guide_in, players_of
 
@@ -186,6 +196,51 @@ def test_loss_under_bf16_autocast_stays_near_that_in_full_precision(tiny_model, 
     assert loss.item() == pytest.approx(expected.item(), rel=0.05)
     assert loss.item() != expected.item()  # autocast is at work
     assert all(torch.isfinite(p.grad).all() for p in player.parameters())
+
+
+# ---- on a GPU
+
+
+class Devices(TorchDispatchMode):
+    """Notes every operation that has to do with a tensor on the CPU, or that fetches a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at_the_cpu: list[str] = []
+
+    def __torch_dispatch__(
+        self, call: Any, kinds: Any, positional: tuple = (), named: dict | None = None
+    ) -> Any:
+        made = call(*positional, **(named or {}))
+        tensors = [each for each in tree_leaves((positional, named, made)) if isinstance(each, Tensor)]
+        if "_local_scalar_dense" in str(call) or any(each.device.type == "cpu" for each in tensors):
+            self.at_the_cpu.append(str(call))
+        return made
+
+
+@pytest.fixture
+def no_autocast(monkeypatch):
+    """Switches autocast off, which knows nothing of the meta device."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
+
+
+@pytest.mark.usefixtures("no_autocast")
+@of_each_recipe
+def test_a_step_stays_on_its_device_and_asks_it_for_no_number(
+    tiny_model, batch, noise, weights, stage, skip, strength
+):
+    """What it needs of the CPU would make a GPU wait, and could not be recorded."""
+    elsewhere = Batch(*(each.to("meta") for each in batch)), Noise(*(each.to("meta") for each in noise))
+    model = dataclasses.replace(tiny_model, skip=skip, blocks="residual" if skip == "warp" else "strided")
+    networks = Networks(model, seed=1).double().to("meta")
+    config = Config("", Path(), loss=weights, augment=AugmentConfig(strength=strength))
+    guide = Guide(new_judge("plain", 48, 1, seed=4).double().to("meta"), 0.5)
+    for player in bare_players(config, networks, stage=stage, guide=guide).values():
+        with Devices() as devices:
+            loss, _ = player.objective(*elsewhere)
+            loss.backward()
+        assert loss.device.type == "meta"
+        assert devices.at_the_cpu == []
 
 
 def test_frozen_gives_back_what_it_took_also_after_an_error():
