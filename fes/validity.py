@@ -101,11 +101,23 @@ def check(config: Config) -> Config:
     Raises:
         InputError: naming the flag, the value it has and the values it may have.
     """
+    _check_numbers(config)
+    check_seed(config.seed)
+    check_shape(config.model.resolution, config.model.channels, "--model.")
+    _check_stages(config)
+    _check_files(config)
+    for section in ("loss", "stages.closing"):
+        _check_skip(config, section)
+    _check_bounds(config)
+    return config
+
+
+def _check_numbers(config: Config) -> None:
+    """That each lies where its kind may, whatever the others are."""
     for name, least in {**_LEAST, "model.max_features": config.model.min_features}.items():
         value = attrgetter(name)(config)
         if value is not None and value < least:
             raise InputError(f"{_flag(name)} is {value}: it must be at least {least}")
-    check_seed(config.seed)
     numbers = [f"{each}.{key}" for each in _SECTIONS_OF_NUMBERS for key in vars(attrgetter(each)(config))]
     for name in sorted({*numbers, *_NUMBERS}):
         _check_number(name, attrgetter(name)(config))
@@ -113,8 +125,10 @@ def check(config: Config) -> Config:
         share = attrgetter(name)(config)
         if share is not None and not 0 <= share <= 1:
             raise InputError(f"{_flag(name)} is {share}: it must be from 0 to 1")
-    check_shape(config.model.resolution, config.model.channels, "--model.")
-    _check_stages(config)
+
+
+def _check_files(config: Config) -> None:
+    """That of what a run can begin with, or be measured by, nothing is missing or twofold."""
     if config.evaluation.second_judge and not config.evaluation.judge:
         raise InputError("--evaluation.second-judge is a second one: give the first as --evaluation.judge")
     taken = [name for name, path in vars(config.start).items() if path and name != "guide"]
@@ -126,21 +140,22 @@ def check(config: Config) -> Config:
             "--loss.guide-weight and --start.guide belong together: how strongly a guide pulls, and its "
             "file, made by 'fes judge train --noise 0.5'"
         )
-    for section in ("loss", "stages.closing"):
-        _check_skip(config, section)
-    clear = config.loss.guide_clear, config.stages.closing.guide_clear
-    if clear != (None, None) and config.loss.guide_margin is None:
+
+
+def _check_bounds(config: Config) -> None:
+    """That there is something to bound where a term has a bound."""
+    loss, closing = config.loss, config.stages.closing
+    if (loss.guide_clear, closing.guide_clear) != (None, None) and loss.guide_margin is None:
         raise InputError(
             "--loss.guide-clear bounds what --loss.guide-margin asks for, which is not given: give one, "
             "as 0, or leave both out"
         )
-    limits = config.loss.strain_limit, config.stages.closing.strain_limit
-    if limits != (None, None) and not (config.loss.strain_weight or config.stages.closing.strain_weight):
+    strained = loss.strain_weight or closing.strain_weight
+    if (loss.strain_limit, closing.strain_limit) != (None, None) and not strained:
         raise InputError(
             "--loss.strain-limit says where strain counts twice, and it does not count: give "
             "--loss.strain-weight too, or leave it out"
         )
-    return config
 
 
 def _check_skip(config: Config, section: str) -> None:
