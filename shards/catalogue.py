@@ -157,17 +157,7 @@ def parse_index(content: bytes, where: str) -> Catalogue:
 
 
 def _catalogue(document: dict[str, object]) -> Catalogue:
-    shards = tuple(Shard(**shard) for shard in document["shards"])
-    order = [SPLITS.index(shard.split) for shard in shards]
-    if order != sorted(order) or not shards:
-        raise ValueError("the shards do not stand in the order of their splits")
-    for shard in shards:
-        _text(shard.name, "name of a shard")
-        _whole(shard.samples, f"samples of {shard.name}", least=1)
-        _whole(shard.bytes, f"bytes of {shard.name}")
-        _digest(shard.sha256, f"sha256 of {shard.name}")
-    if len({shard.name for shard in shards}) < len(shards):
-        raise ValueError("two shards have the same name")
+    shards = _shards(document["shards"])
     crop = None if document["crop"] is None else Crop(**document["crop"])
     for name, value in vars(crop).items() if crop else ():
         _whole(value, f"crop {name}", least=0 if name in ("left", "top") else 1)
@@ -187,6 +177,21 @@ def _catalogue(document: dict[str, object]) -> Catalogue:
         places_bytes=_whole(document["places"]["bytes"], "bytes of places"),
         places_sha256=_digest(document["places"]["sha256"], "sha256 of places"),
     )
+
+
+def _shards(listed: list[dict[str, object]]) -> tuple[Shard, ...]:
+    shards = tuple(Shard(**shard) for shard in listed)
+    order = [SPLITS.index(shard.split) for shard in shards]
+    if order != sorted(order) or not shards:
+        raise ValueError("the shards do not stand in the order of their splits")
+    for shard in shards:
+        _text(shard.name, "name of a shard")
+        _whole(shard.samples, f"samples of {shard.name}", least=1)
+        _whole(shard.bytes, f"bytes of {shard.name}")
+        _digest(shard.sha256, f"sha256 of {shard.name}")
+    if len({shard.name for shard in shards}) < len(shards):
+        raise ValueError("two shards have the same name")
+    return shards
 
 
 def _whole(value: object, name: str, least: int = 0) -> int:
