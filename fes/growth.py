@@ -40,7 +40,8 @@ class Taken(NamedTuple):
 class Other(NamedTuple):
     """The networks of another run."""
 
-    place: Path
+    named: str
+    """As its user asked for it, and where it is."""
     model: ModelConfig
     tensors: dict[str, Tensor]
 
@@ -60,7 +61,7 @@ def read_other(path: Path | None) -> Other | None:
     if states:
         kept = tensors_of(states[-1] / "networks.safetensors", "--init-from")
         tensors |= {name: each for name, each in kept.items() if name.partition(".")[0].endswith("_critic")}
-    return Other(path, model, tensors)
+    return Other(f"--init-from {path}", model, tensors)
 
 
 def take_over(networks: Networks, other: Other, model: ModelConfig) -> list[Taken]:
@@ -88,7 +89,7 @@ def take_over(networks: Networks, other: Other, model: ModelConfig) -> list[Take
 
 def _check_bridge(other: Other, model: ModelConfig) -> None:
     there, here = other.model, model
-    told = f"--init-from {other.place} has networks"
+    told = f"{other.named} has networks"
     differing = [name for name in MUST_AGREE if getattr(there, name) != getattr(here, name)]
     if differing:
         # It bounds widths that may agree all the same; here it is named before it is in the way.
@@ -128,7 +129,7 @@ def _resized(other: Other, name: str, there: Tensor, here: Tensor) -> Tensor:
     of_channels = [max(there.shape[axis], here.shape[axis]) <= _MOST_CHANNELS for axis in differing]
     if there.dim() != here.dim() or of_channels != [True] or not at_pictures:
         raise InputError(
-            f"--init-from {other.place}: {name} is {tuple(there.shape)} there and {tuple(here.shape)} here, "
+            f"{other.named}: {name} is {tuple(there.shape)} there and {tuple(here.shape)} here, "
             f"which cannot be bridged: give --model.min-features {other.model.min_features}, as it has"
         )
     (axis,) = differing

@@ -11,7 +11,7 @@ from fes.config import Config
 from fes.dials import Dials
 from fes.errors import InputError, NoRoom
 from fes.evaluation.in_loop import graders_for
-from fes.growth import read_other, table, take_over
+from fes.growth import Other, Taken, read_other, table, take_over
 from fes.guide import guide_for
 from fes.hardware import pieces
 from fes.memory import GIB, describe_memory, room_for
@@ -36,11 +36,12 @@ def show(tasks: Sequence[Task], runtime: Runtime) -> int:
         config = asked.config
         runtime.together(partial(check_readers, config, runtime.is_main))
         plan = describe(config, mixture, runtime.ranks)
-        taken = runtime.from_main(partial(_taken, config, before))
+        taken = runtime.from_main(partial(taken_over, config, before))
         if runtime.is_main:
             moves = Dials(config.loss, config.augment).move
             computes = runtime.describe(config.batch, config.stream.workers, moves)
-            print(f"{plan}\n{taken}{computes}\n{_memory(config, runtime)}")
+            listed = f"\nbegins with the networks of {config.init_from}\n{table(taken)}\n\n" if taken else ""
+            print(f"{plan}\n{listed}{computes}\n{_memory(config, runtime)}")
         before = config
     return 0
 
@@ -53,14 +54,23 @@ def check_readers(config: Config, is_main: bool) -> None:
         graders_for(config)
 
 
-def _taken(config: Config, before: Config | None) -> str:
-    """What becomes of the tensors of `config.init_from`, unless it is the level before, unfinished."""
+def taken_over(config: Config, before: Config | None) -> list[Taken]:
+    """What becomes of each tensor where a run begins with another's networks, found by doing it.
+
+    Args:
+        before: the level before, if any: until it is finished untrained networks of its make stand for it.
+
+    Raises:
+        InputError: there are none, or they cannot be bridged.
+    """
     if config.init_from is None:
-        return ""
+        return []
     if before and not has_finished(before.run, before.clock.total_kimg):
-        return f"\nbegins with the networks of {config.init_from}\n\n"
-    networks = Networks(config.model, config.seed)
-    return f"\n{table(take_over(networks, read_other(config.init_from), config.model))}\n\n"
+        untrained = Networks(before.model, before.seed).state_dict()
+        other = Other(f"the level before, {before.run},", before.model, untrained)
+    else:
+        other = read_other(config.init_from)
+    return take_over(Networks(config.model, config.seed), other, config.model)
 
 
 def _memory(config: Config, runtime: Runtime) -> str:

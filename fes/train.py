@@ -34,11 +34,11 @@ from fes.growth import Taken, read_other, table, take_over, told
 from fes.guide import Guide, guide_for
 from fes.mixture import Mixture
 from fes.networks import Networks, open_edges
-from fes.preview import Task, check_readers, show, with_estimate
+from fes.preview import Task, check_readers, show, taken_over, with_estimate
 from fes.recorder import Recorder
 from fes.runtime.processes import Runtime
 from fes.runtime.stopping import leaving
-from fes.state import Found, Parts, Restored, edge_in, find_state, has_finished, restore
+from fes.state import Found, Parts, Restored, edge_in, find_state, has_finished, list_states, restore
 from fes.stream import share_of
 from fes.supply import held_out_for, noise_for, stream_for
 from fes.trainer import fit
@@ -189,14 +189,21 @@ def climb(tasks: Sequence[Task], runtime: Runtime) -> int:
         config = task.asked.config
         return runtime.from_main(lambda: has_finished(config.run, config.clock.total_kimg))
 
-    for task in tasks:  # what a later level needs is looked at before the first one is trained
-        runtime.together(partial(check_readers, task.asked.config, runtime.is_main))
+    _look_ahead([task.asked.config for task in tasks], runtime)
     for task in tasks[:-1]:
         if not finished(task):
             code = train(*task, runtime)
             if not finished(task):  # it was stopped
                 return code
     return train(*tasks[-1], runtime)
+
+
+def _look_ahead(levels: Sequence[Config], runtime: Runtime) -> None:
+    """Raises `InputError` for what a later level cannot use, before the first one is trained."""
+    for before, config in zip([None, *levels], levels, strict=False):
+        runtime.together(partial(check_readers, config, runtime.is_main))
+        if not runtime.from_main(partial(list_states, config.run)):
+            runtime.from_main(partial(taken_over, config, before))
 
 
 OWN_OF_A_MACHINE = ("data", "run", "stream")
