@@ -1,6 +1,7 @@
 """What a run would do and take, told before it does it: `--dry-run`, and what fits where memory ran out."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -75,9 +76,13 @@ def taken_over(config: Config, before: Config | None) -> list[Taken]:
 
 def _memory(config: Config, runtime: Runtime) -> str:
     """What a process would take, and what fits into its GPU, or into a small one where there is none."""
+    return describe_memory(config, _at_once(config, runtime), runtime.launch.precision, *_room(runtime))
+
+
+def _at_once(config: Config, runtime: Runtime) -> int:
+    """Pictures that a process works on at once."""
     share = config.batch // runtime.ranks
-    pictures = share // pieces(share, runtime.hardware.micro_batch)
-    return describe_memory(config, pictures, runtime.launch.precision, *_room(runtime))
+    return share // pieces(share, runtime.hardware.micro_batch)
 
 
 def _room(runtime: Runtime) -> tuple[float, str]:
@@ -88,11 +93,22 @@ def _room(runtime: Runtime) -> tuple[float, str]:
     return about.total_memory - GIB / 2, about.name
 
 
-def with_estimate(error: NoRoom, config: Config, runtime: Runtime) -> InputError:
-    """The error, with the most pictures at once that should fit."""
+@contextlib.contextmanager
+def telling_what_fits(config: Config, runtime: Runtime) -> Iterator[None]:
+    """Turns a GPU's lack of memory inside into an `InputError` with the most pictures at once that should
+    fit: as a step needs it, or what is made before, beside and between the steps."""
+    try:
+        yield
+    except NoRoom as error:
+        raise _with_estimate(error, config, runtime) from None
+    except torch.OutOfMemoryError:
+        raise _with_estimate(NoRoom(_at_once(config, runtime)), config, runtime) from None
+
+
+def _with_estimate(error: NoRoom, config: Config, runtime: Runtime) -> InputError:
     limit, of = _room(runtime)
-    share = config.batch // runtime.ranks
     most = min(room_for(config, limit, runtime.launch.precision), error.pictures - 1)
+    share = config.batch // runtime.ranks
     fitting = [count for count in range(1, most + 1) if share % count == 0]
     if not fitting:
         return error

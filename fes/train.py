@@ -27,14 +27,14 @@ from fes.cast import build
 from fes.clock import Clock
 from fes.commandline import readers_may_leave
 from fes.config import Config
-from fes.errors import InputError, NoRoom, told_in_one_sentence
+from fes.errors import InputError, told_in_one_sentence
 from fes.evaluation.in_loop import evaluation_for
 from fes.files import hold_folder, make_folder, write_file
 from fes.growth import Taken, read_other, table, take_over, told
 from fes.guide import Guide, guide_for
 from fes.mixture import Mixture
 from fes.networks import Networks, open_edges
-from fes.preview import Task, check_readers, show, taken_over, with_estimate
+from fes.preview import Task, check_readers, show, taken_over, telling_what_fits
 from fes.recorder import Recorder
 from fes.runtime.processes import Runtime
 from fes.runtime.stopping import leaving
@@ -51,6 +51,11 @@ def train(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..., 
     Args:
         loop: takes the steps; called as `fit` is, with the hooks by their name.
     """
+    with telling_what_fits(asked.config, runtime):
+        return _trained(asked, mixture, runtime, loop)
+
+
+def _trained(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..., int]) -> int:
     config = asked.config
     evaluation = runtime.together(lambda: evaluation_for(config, mixture, runtime.device, runtime.is_main))
     guide = _same_guide(config, runtime)
@@ -74,21 +79,18 @@ def train(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..., 
             recorder.say(_write_table(config, taken) if runtime.is_main else "")
         if guide and not guide.noise:
             recorder.say(_warning_of(config.start.guide))
-        try:
-            end = loop(
-                config,
-                cast,
-                cast.dials,
-                ema,
-                batches,
-                noise,
-                hooks=recorder,
-                mean_over_ranks=runtime.mean,
-                start=start,
-                held_out=held_out,
-            )
-        except NoRoom as error:
-            raise with_estimate(error, config, runtime) from None
+        end = loop(
+            config,
+            cast,
+            cast.dials,
+            ema,
+            batches,
+            noise,
+            hooks=recorder,
+            mean_over_ranks=runtime.mean,
+            start=start,
+            held_out=held_out,
+        )
         recorder.say(_farewell(config, clock, end))
     return 0 if clock.finished(end) else runtime.exit_code
 

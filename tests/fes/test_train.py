@@ -58,6 +58,17 @@ def test_memory_that_runs_out_is_told_with_what_would_fit_until_it_does(tiny_con
     assert "no room for 1 picture at once: take smaller networks" in sentence(capsys)
 
 
+def test_memory_that_runs_out_outside_of_a_pass_is_told_as_well(tiny_config, monkeypatch, capsys):
+    """Adam makes its numbers in its first step, when activations are gone and little else is left."""
+
+    def scarce(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.optim.Adam, "step", scarce)
+    assert run(tiny_config) == 2
+    assert "no room for 8 pictures at once: by estimate it has for 4" in sentence(capsys)
+
+
 def test_missing_data_are_told_in_one_sentence(tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["--data", str(tmp_path / "nowhere"), "--run", str(tmp_path / "run")])
