@@ -82,6 +82,9 @@ def test_the_step_of_common_trainers_minimises_the_same_losses(tiny_model: Model
         getattr(peer, step)(*(batch, noise)[: 2 - (step == "autoencoder_step")])
         theirs = sum(value for name, value in peer.logged.items() if not name.endswith("_penalty"))
         assert theirs == pytest.approx(ours[kind], rel=1e-5)
+    before = [each.clone() for each in peer.average.parameters()]
+    peer.cycle(batch, noise)  # whole, as it is timed
+    assert all((now != then).any() for now, then in zip(peer.average.parameters(), before, strict=True))
 
 
 @pytest.mark.parametrize("name", ["apart", "ahead", "compiled"])

@@ -2,8 +2,8 @@
 
 Real, synthesised and penalised pictures go through the critic one after the other; the penalty hangs on the
 generator's graph, and its backward runs through the generator for nothing; critics collect gradients in the
-autoencoder's step that are thrown away; the code is made anew for each picture that is drawn; averages are
-taken weight by weight, and every loss is fetched from the device at every step.
+autoencoder's step that are thrown away; averages are taken weight by weight, and every loss is fetched from the
+device at every step.
 """
 
 import copy
@@ -54,13 +54,12 @@ class PeerTrainer:
         real = to_float(batch.image)
         code = networks.encoder(to_float(batch.partner_image))
         fake = networks.generator(code, label)
-        z = networks.encoder(to_float(batch.partner_image)).z
 
         def image_critic(x: Tensor) -> Tensor:
             return networks.image_critic(x, label).score
 
         self._duel("image", image_critic, self.of_image_critic, real, fake, noise.image_epsilon)
-        duel = networks.latent_critic, self.of_latent_critic, noise.z_prior, z
+        duel = networks.latent_critic, self.of_latent_critic, noise.z_prior, code.z.detach()
         self._duel("latent", *duel, noise.latent_epsilon)
 
     def _duel(
@@ -74,7 +73,7 @@ class PeerTrainer:
     ) -> None:
         optimiser.zero_grad()
         score_real, score_fake = critic(real).mean(), critic(fake.detach()).mean()
-        between = epsilon * real + (1 - epsilon) * fake
+        between = (epsilon * real + (1 - epsilon) * fake).requires_grad_()
         score = critic(between)
         (gradient,) = torch.autograd.grad(score, between, torch.ones_like(score), create_graph=True)
         penalty = ((gradient.flatten(1).norm(2, dim=1) - 1) ** 2).mean()
@@ -86,12 +85,12 @@ class PeerTrainer:
     def autoencoder_step(self, batch: Batch) -> None:
         networks, weights, x = self.networks, self.weights, to_float(batch.image)
         self.of_autoencoder.zero_grad()
-        recon = networks.generator(networks.encoder(x), batch.label)
-        swap = networks.generator(networks.encoder(x), batch.partner_label)
+        code = networks.encoder(x)
+        recon, swap = (networks.generator(code, label) for label in (batch.label, batch.partner_label))
         terms = {
             "reconstruction": weights.reconstruction_weight * (recon - x).abs().mean() * x[0].numel() ** 0.5,
             "image": -weights.image_weight * networks.image_critic(swap, batch.partner_label).score.mean(),
-            "latent": -weights.latent_weight * networks.latent_critic(networks.encoder(x).z).mean(),
+            "latent": -weights.latent_weight * networks.latent_critic(code.z).mean(),
         }
         sum(terms.values()).backward()
         self.of_autoencoder.step()
