@@ -64,7 +64,6 @@ _LEAST = {
     "critic_steps": 1,
     "grid_faces": 1,
     "model.latent_dim": 1,
-    "model.min_features": 1,
     "model.latent_critic_features": 1,
     "shuffle_window": 1,
     "stream.workers": 0,
@@ -104,6 +103,7 @@ def check(config: Config) -> Config:
     _check_numbers(config)
     check_seed(config.seed)
     check_shape(config.model.resolution, config.model.channels, "--model.")
+    check_features(config.model.max_features, config.model.min_features, "--model.")
     _check_stages(config)
     _check_files(config)
     for section in ("loss", "stages.closing"):
@@ -114,7 +114,7 @@ def check(config: Config) -> Config:
 
 def _check_numbers(config: Config) -> None:
     """That each lies where its kind may, whatever the others are."""
-    for name, least in {**_LEAST, "model.max_features": config.model.min_features}.items():
+    for name, least in _LEAST.items():
         value = attrgetter(name)(config)
         if value is not None and value < least:
             raise InputError(f"{_flag(name)} is {value}: it must be at least {least}")
@@ -249,6 +249,16 @@ def check_shape(resolution: int | None, channels: int | None, prefix: str = "--"
         raise InputError(
             f"{prefix}resolution is {resolution}: it must be 48 or 64 times a power of two "
             "(48, 64, 96, 128, 192, 256, ...)"
+        )
+
+
+def check_features(most: int, fewest: int, prefix: str = "--") -> None:
+    """Raises `InputError` for numbers of feature maps that no network has; `prefix` as in `check_shape`."""
+    if fewest < 1:
+        raise InputError(f"{prefix}min-features is {fewest}: it must be at least 1")
+    if most < fewest:
+        raise InputError(
+            f"{prefix}max-features is {most}: it must be at least {fewest}, which is {prefix}min-features"
         )
 
 

@@ -1,6 +1,7 @@
 """The command line of `fes bench`."""
 
 import json
+import math
 import time
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -15,14 +16,14 @@ from fes.bench.measure import measure
 from fes.bench.peak import peak_flops
 from fes.bench.plot import check_plotting, draw_rates
 from fes.config import Config, ModelConfig
-from fes.errors import InputError
+from fes.errors import InputError, NoRoom
 from fes.files import make_folder
 from fes.hardware import Hardware, check_hardware
 from fes.machine import cores
 from fes.report import progress, show_table
-from fes.runtime.precision import DTYPES
-from fes.runtime.processes import Runtime
-from fes.validity import check, check_shape
+from fes.runtime.precision import DTYPES, describe_numbers
+from fes.runtime.processes import NOT_REPLAYED, Runtime
+from fes.validity import check, check_features, check_shape
 
 _COLUMNS = (
     "px",
@@ -68,31 +69,48 @@ class Bench:
     hardware: tyro.conf.OmitArgPrefixes[Hardware] = field(default_factory=Hardware)
 
     def run(self) -> None:
-        configs = [self._config(each) for each in self.resolutions]
-        check_hardware(self.hardware)
-        if not configs:
-            raise InputError("--resolutions names none: give at least one, as 48")
-        if not self.seconds > 0:
-            raise InputError(f"--seconds is {self.seconds}: it must be a positive number")
+        configs = self._configs()
         check_plotting()
         make_folder(self.out)
         with Runtime(self.hardware) as runtime:
             if runtime.ranks > 1:
                 raise InputError("fes bench measures one process: start it without a launcher")
-            about = _about(runtime, self)
-            peak = peak_flops(runtime.device, DTYPES[runtime.launch.precision])
-            results = []
-            with progress("bench") as tell:
-                for number, config in enumerate(configs, start=1):
-                    found = measure(config, runtime, self.seconds)
-                    share = found["flops_per_second"] / max(peak.values())
-                    peaks = {f"peak_{name}_flops": value for name, value in peak.items()}
-                    results.append(
-                        {**about, "resolution": config.model.resolution, **found, **peaks, "share": share}
-                    )
-                    self._keep(results[-1])
-                    tell(number, len(configs))
-        self._show(results)
+            if self.hardware.replay and not runtime.replays:
+                print(NOT_REPLAYED)
+            results = self._measured(configs, runtime)
+            self._show(results, describe_numbers(runtime.launch.precision, self.hardware, runtime.device))
+
+    def _configs(self) -> list[Config]:
+        """One for each resolution, once all that is asked for makes sense."""
+        check_hardware(self.hardware)
+        if not self.resolutions:
+            raise InputError("--resolutions names none: give at least one, as 48")
+        if not 0 < self.seconds < math.inf:
+            raise InputError(f"--seconds is {self.seconds}: it must be a positive number")
+        check_features(self.max_features, self.min_features)
+        return [self._config(each) for each in self.resolutions]
+
+    def _measured(self, configs: list[Config], runtime: Runtime) -> list[dict[str, object]]:
+        about, peak = _about(runtime, self), peak_flops(runtime.device, DTYPES[runtime.launch.precision])
+        about |= {f"peak_{name}_flops": value for name, value in peak.items()}
+        results = []
+        with progress("bench") as tell:
+            for number, config in enumerate(configs, start=1):
+                found = self._found(config, runtime)
+                share = found["flops_per_second"] / max(peak.values())
+                results.append({**about, "resolution": config.model.resolution, **found, "share": share})
+                self._keep(results[-1])
+                tell(number, len(configs))
+        return results
+
+    def _found(self, config: Config, runtime: Runtime) -> dict[str, float]:
+        try:
+            return measure(config, runtime, self.seconds)
+        except NoRoom as error:
+            raise InputError(
+                f"the GPU has no room for {error.pictures} pictures of {config.model.resolution} px at once: "
+                "take a smaller --micro-batch, or smaller networks (--max-features)"
+            ) from None
 
     def _config(self, resolution: int) -> Config:
         check_shape(resolution, self.channels)
@@ -110,9 +128,9 @@ class Bench:
         with (self.out / "bench.jsonl").open("a") as file:
             file.write(json.dumps(result) + "\n")
 
-    def _show(self, results: list[dict[str, object]]) -> None:
+    def _show(self, results: list[dict[str, object]], numbers: str) -> None:
         about = results[0]
-        computes = f"{about['device']}, torch {about['torch']}, {about['precision']}"
+        computes = f"{about['device']}, torch {about['torch']}, {numbers}"
         print(f"{computes}, {about['readers']} processes that read ahead")
         show_table(_COLUMNS, [_row(each) for each in results])
         draw_rates(self.out / "bench.png", results)
@@ -132,7 +150,7 @@ def _row(found: dict[str, float]) -> tuple[str, ...]:
 
 
 def _about(runtime: Runtime, asked: Bench) -> dict[str, object]:
-    """What was measured, and on what."""
+    """What was measured, and on what; of the hardware's settings, what has an effect here."""
     gpu = runtime.device.type == "cuda"
     return {
         "time": datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds"),
@@ -142,5 +160,5 @@ def _about(runtime: Runtime, asked: Bench) -> dict[str, object]:
         "torch": version("torch"),
         "precision": runtime.launch.precision,
         **{name: getattr(asked, name) for name in _TOLD},
-        "hardware": asdict(asked.hardware),
+        "hardware": asdict(asked.hardware) | {"replay": runtime.replays, "tf32": asked.hardware.tf32 and gpu},
     }

@@ -45,9 +45,14 @@ def set_arithmetic(hardware: Hardware, device: torch.device) -> None:
 
 
 def describe_arithmetic(precision: Precision, hardware: Hardware, device: torch.device) -> str:
-    """One line for people, e.g. `cuda: float32 without tf32`."""
+    """One line for people, e.g. `NVIDIA H100: float32, without tf32`."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return f"{name}: {describe_numbers(precision, hardware, device)}"
+
+
+def describe_numbers(precision: Precision, hardware: Hardware, device: torch.device) -> str:
+    """The same without the device's name."""
     numbers = "float32" if precision == "no" else f"{precision}, penalties in float32"
     tf32 = "" if device.type != "cuda" else ", with tf32" if hardware.tf32 else ", without tf32"
     more = ", channels last" * hardware.channels_last + ", deterministic" * hardware.deterministic
-    return f"{name}: {numbers}{tf32}{more}"
+    return f"{numbers}{tf32}{more}"

@@ -35,6 +35,8 @@ READERS = 2, 6
 """The fewest and the most processes that read ahead for a GPU: two hold back an H100 whose steps are
 replayed to 0.63 of what it can do at 48 px; with six it does 0.95, and with twelve no more."""
 
+NOT_REPLAYED = "--replay has no effect (it is for one GPU, bf16 or float32, and settings that stay)"
+
 FIRST_EXCHANGE = 300.0
 """Seconds for the first exchange between ranks that have met: a network that lets none through shows here."""
 _SILENT_NETWORK = (
@@ -109,7 +111,7 @@ class Runtime:
         if self.device.type == "cpu" and not self.launch.on_cpu:
             told.append("no GPU was found")
         if self.hardware.replay and (moves or not self.replays):
-            told.append("--replay has no effect (it is for one GPU, bf16 or float32, and settings that stay)")
+            told.append(NOT_REPLAYED)
         arithmetic = describe_arithmetic(self.launch.precision, self.hardware, self.device)
         return f"{', '.join(told)}; {arithmetic}"
 

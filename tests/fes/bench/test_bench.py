@@ -54,11 +54,13 @@ def test_a_peak_is_a_rate_of_this_device() -> None:
 
 @pytest.mark.usefixtures("one_core")
 def test_each_resolution_has_a_line_and_its_figures_fit_together(tmp_path: Path, capsys) -> None:
-    run("--resolutions", "48", "64", "--blocks", "residual", "--skip", "mask", "--out", str(tmp_path))
+    words = ["--resolutions", "48", "64", "--blocks", "residual", "--skip", "mask", "--replay"]
+    run(*words, "--out", str(tmp_path))
     lines = [json.loads(line) for line in (tmp_path / "bench.jsonl").read_text().splitlines()]
     assert [each["resolution"] for each in lines] == [48, 64]
     for each in lines:
         assert each["blocks"] == "residual"
+        assert each["hardware"]["replay"] is False
         assert each["seconds_per_kimg"] * each["images_per_second"] == pytest.approx(1000)
         assert each["flops_per_second"] == pytest.approx(each["flops_per_image"] * each["images_per_second"])
         peak = max(each["peak_product_flops"], each["peak_convolution_flops"])
@@ -68,7 +70,13 @@ def test_each_resolution_has_a_line_and_its_figures_fit_together(tmp_path: Path,
     assert lines[1]["flops_per_image"] > 1.5 * lines[0]["flops_per_image"]
     with Image.open(tmp_path / "bench.png") as picture:
         assert picture.width > 500
-    assert "images/s" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert told.startswith(
+        "--replay has no effect (it is for one GPU, bf16 or float32, and settings that stay)\n"
+    )
+    assert f"torch {torch.__version__.partition('+')[0]}" in told
+    assert ", float32, 2 processes that read ahead\n" in told
+    assert "images/s" in told
 
 
 @pytest.mark.usefixtures("one_core")
@@ -92,9 +100,13 @@ def test_what_was_measured_is_kept_where_a_later_resolution_fails(tmp_path: Path
         (["--resolutions"], "--resolutions names none: give at least one, as 48"),
         (["--resolutions", "50"], "resolution is 50: it must be 48 or 64 times a power of two"),
         (["--channels", "2"], "channels is 2: it must be 1 (grey) or 3 (RGB)"),
-        (["--max-features", "4"], "--model.max-features is 4"),
+        (["--max-features", "4"], ": --max-features is 4: it must be at least 8, which is --min-features"),
+        (["--min-features", "300"], ": --max-features is 32: it must be at least 300"),
+        (["--min-features", "0"], ": --min-features is 0: it must be at least 1"),
         (["--micro-batch", "0"], "--micro-batch is 0"),
         (["--seconds", "-1"], "--seconds is -1.0: it must be a positive number"),
+        (["--seconds", "inf"], "--seconds is inf: it must be a positive number"),
+        (["--seconds", "nan"], "--seconds is nan: it must be a positive number"),
         (["--secons", "1"], "there is no flag --secons; did you mean '--seconds'?"),
     ],
 )
