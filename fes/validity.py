@@ -245,9 +245,15 @@ def check_shape(resolution: int | None, channels: int | None, prefix: str = "--"
     """Raises `InputError` for pictures that no network reads; `prefix` begins the flags that it names."""
     if channels not in (None, 1, 3):
         raise InputError(f"{prefix}channels is {channels}: it must be 1 (grey) or 3 (RGB)")
-    if resolution is not None and not is_resolution(resolution):
+    if resolution is not None:
+        check_resolution(resolution, f"{prefix}resolution")
+
+
+def check_resolution(resolution: int, flag: str) -> None:
+    """Raises `InputError`, naming the flag, for a height and width that no network reads."""
+    if not is_resolution(resolution):
         raise InputError(
-            f"{prefix}resolution is {resolution}: it must be 48 or 64 times a power of two "
+            f"{flag} is {resolution}: it must be 48 or 64 times a power of two "
             "(48, 64, 96, 128, 192, 256, ...)"
         )
 

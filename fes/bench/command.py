@@ -23,7 +23,7 @@ from fes.machine import cores
 from fes.report import progress, show_table
 from fes.runtime.precision import DTYPES, describe_numbers
 from fes.runtime.processes import NOT_REPLAYED, Runtime
-from fes.validity import check, check_features, check_shape
+from fes.validity import check, check_features, check_resolution, check_shape
 
 _COLUMNS = (
     "px",
@@ -87,6 +87,7 @@ class Bench:
             raise InputError("--resolutions names none: give at least one, as 48")
         if not 0 < self.seconds < math.inf:
             raise InputError(f"--seconds is {self.seconds}: it must be a positive number")
+        check_shape(None, self.channels)
         check_features(self.max_features, self.min_features)
         return [self._config(each) for each in self.resolutions]
 
@@ -113,7 +114,7 @@ class Bench:
             ) from None
 
     def _config(self, resolution: int) -> Config:
-        check_shape(resolution, self.channels)
+        check_resolution(resolution, "--resolutions")
         model = ModelConfig(
             resolution,
             self.channels,

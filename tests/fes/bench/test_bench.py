@@ -98,7 +98,7 @@ def test_what_was_measured_is_kept_where_a_later_resolution_fails(tmp_path: Path
     ("words", "told"),
     [
         (["--resolutions"], "--resolutions names none: give at least one, as 48"),
-        (["--resolutions", "50"], "resolution is 50: it must be 48 or 64 times a power of two"),
+        (["--resolutions", "50"], ": --resolutions is 50: it must be 48 or 64 times a power of two"),
         (["--channels", "2"], "channels is 2: it must be 1 (grey) or 3 (RGB)"),
         (["--max-features", "4"], ": --max-features is 4: it must be at least 8, which is --min-features"),
         (["--min-features", "300"], ": --max-features is 32: it must be at least 300"),
