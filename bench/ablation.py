@@ -11,15 +11,15 @@ there, and networks of another make are left out. The table goes to the terminal
 """
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
+from bench.commandline import check_names, options_of
+from bench.whole_runs import ROOT, check_graders, run_python
+from fes.arguments import parse_levels
+from fes.files import make_folder
 
-ROOT = Path(__file__).parents[1]
 NO_GUIDE = " ".join(f"--{each}.guide-weight 0" for each in ("loss", "stages.opening", "stages.closing"))
 NOT_CLEAR = "--loss.guide-clear None --stages.closing.guide-clear None"
 ALL_PAINT = "--loss.guide-painting 1"
@@ -137,10 +137,8 @@ def measure(asked: Ablation, variant: str) -> dict[str, float]:
     train, evaluate = commands(asked, variant)
     folder = Path(train[train.index("--run") + 1]) / "evaluation"
     if not list(folder.glob("*.json")):
-        # Without its folder first on the path, where it would hide a module of the same name.
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        for command in (["fes/train.py", *train], ["-m", "fes.cli", *evaluate]):
-            subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, check=True)
+        run_python(str(ROOT / "fes/train.py"), *train)
+        run_python("-m", "fes.cli", *evaluate)
     return json.loads(sorted(folder.glob("*.json"))[-1].read_text())
 
 
@@ -160,15 +158,32 @@ def _all(asked: Ablation) -> tuple[str, ...]:
     return tuple(each for each in every if not asked.start or not each.startswith(FROM_NOTHING))
 
 
-def main() -> None:
-    """The command line."""
-    asked = tyro.cli(Ablation)
+def check(asked: Ablation, variants: Sequence[str]) -> None:
+    """Raises `InputError` for what would stop a variant once others are trained."""
+    runs = [each.config for variant in variants for each in parse_levels(commands(asked, variant)[0])]
+    judges = asked.judge, asked.second_judge
+    for guide, *shape in {(run.start.guide, run.model.resolution, run.model.channels) for run in runs}:
+        check_graders(asked.data, judges, guide, *shape)
+    make_folder(asked.out)
+
+
+def run(asked: Ablation) -> None:
+    """Trains and measures what is asked for, and writes the table after each variant."""
+    check_names("--only", asked.only, (ORIGINAL, *VARIANTS))
+    variants = asked.only or _all(asked)
+    check(asked, variants)
     figures = {}
-    for variant in asked.only or _all(asked):
+    for variant in variants:
         figures[variant] = measure(asked, variant)
         text = table(figures)
         (asked.out / "table.md").write_text(text)
         print(text, flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    with options_of("ablation", Ablation, arguments) as asked:
+        run(asked)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class Build:
 
 
 def build_fer2013(source: Path, out: Path) -> Build:
-    """Runs `fes-shards build fer2013` and watches its memory."""
+    """Runs `fes-shards build fer2013` and watches its memory; where it fails, so does this process."""
     command = [sys.executable, "-m", "shards", "build", "fer2013", "--overwrite"]
     start, cpu_start, peak = time.perf_counter(), _cpu_seconds(), 0.0
     with subprocess.Popen(
@@ -51,7 +51,8 @@ def build_fer2013(source: Path, out: Path) -> Build:
             peak = max(peak, sum(map(_memory_mb, _family(process.pid))))
             time.sleep(WATCH_SECONDS)
         if process.returncode:
-            raise SystemExit(process.stderr.read())
+            sys.stderr.write(process.stderr.read())
+            raise SystemExit(process.returncode)
     seconds, cpu_seconds = time.perf_counter() - start, _cpu_seconds() - cpu_start
     return Build(seconds, cpu_seconds, peak if PROC.exists() else None)
 

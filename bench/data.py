@@ -7,13 +7,14 @@ the commit, to bench/results/data.jsonl. It takes less than four minutes, in whi
 import itertools
 import statistics
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-import tyro
 
 from bench.building import build_fer2013, draw_celeba, draw_fer2013
+from bench.commandline import options_of
 from bench.opening import open_in_fresh_process, simulate
 from bench.reading import (
     Reader,
@@ -26,6 +27,8 @@ from bench.reading import (
 )
 from bench.recording import RESULTS, keep, machine
 from bench.tables import show, verdict
+from fes.errors import InputError
+from fes.files import make_folder
 from fes.machine import cores
 from shards.build.writer import BuildOptions, build
 from shards.index import ShardIndex
@@ -68,9 +71,11 @@ class Amount:
 QUICK = Amount(rows=4000, builds=1, people=60, rounds=1, seconds=0.2, simulated=((10**4, 512), (10**6, 512)))
 
 
-def main() -> None:
+def run(options: Options) -> None:
     """Measures, prints and keeps the results."""
-    options = tyro.cli(Options)
+    if options.source and not options.source.exists():
+        raise InputError(f"--source: there is no {options.source}; leave it out, and as much is drawn")
+    make_folder(options.out)
     amount = QUICK if options.quick else Amount()
     torch.set_num_threads(1)
     about = {**machine("cpu"), "quick": options.quick}
@@ -201,6 +206,12 @@ def show_opening(title: str, record: Record) -> None:
         rows.append((*counts, *seconds, *memory))
     columns = "samples", "shards", "step", "index, s", "batch, s", "MB more", "at peak"
     show(title, columns, rows)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    with options_of("data", Options, arguments) as options:
+        run(options)
 
 
 if __name__ == "__main__":

@@ -8,14 +8,14 @@ Prints a table and adds a line of json for each way to bench/results/gains.jsonl
 
 import gc
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import torch
-import tyro
 
+from bench.commandline import check_names, options_of
 from bench.overhead import now
 from bench.peers.step import PeerTrainer
 from bench.recording import RESULTS, keep, machine
@@ -25,6 +25,7 @@ from fes.batch import Batch
 from fes.config import Config, LossConfig, ModelConfig
 from fes.draws import Noise, noise
 from fes.ema import Ema
+from fes.errors import InputError
 from fes.hardware import Hardware, Precision
 from fes.networks import Networks
 from fes.players import bare_players
@@ -184,12 +185,20 @@ def seconds_of(cycle: Callable[[], None], way: Way, options: Options) -> float:
     return statistics.median(seconds[3:])
 
 
+def ways_of(options: Options) -> list[Way]:
+    """Those to measure; raises `InputError` for one that is none, or none of this device's."""
+    check_names("--only", options.only, [way.name for way in WAYS])
+    ways = [way for way in WAYS if not options.only or way.name in options.only]
+    for way in ways:
+        if options.only and options.device not in way.on:
+            raise InputError(f"--only '{way.name}' is a way for {' and '.join(way.on)}: leave it out here")
+    return [way for way in ways if options.device in way.on]
+
+
 def measure(options: Options) -> list[dict[str, object]]:
     """The seconds of a cycle, its ratio to a plain one right before and after it, and the most memory."""
     results = []
-    for way in WAYS:
-        if options.device not in way.on or (options.only and way.name not in options.only):
-            continue
+    for way in ways_of(options):
         plain = cycle_of(Way("plain", critic_steps=way.critic_steps), options)
         before = seconds_of(plain, WAYS[0], options)
         if options.device == "cuda":
@@ -210,9 +219,8 @@ def measure(options: Options) -> list[dict[str, object]]:
     return results
 
 
-def main() -> None:
+def run(options: Options) -> None:
     """Measures, prints and keeps the result."""
-    options = tyro.cli(Options)
     torch.set_num_threads(options.threads)
     about = {**vars(options), **machine(options.device)}
     results = measure(options)
@@ -227,6 +235,12 @@ def main() -> None:
     ]
     show("", ("way", "ms per cycle", "times as fast", "s per kimg"), rows)
     keep(RESULTS / "gains.jsonl", about, results)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    with options_of("gains", Options, arguments) as options:
+        run(options)
 
 
 if __name__ == "__main__":

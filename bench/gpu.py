@@ -3,15 +3,23 @@
 Adds a line of json for each test, with the GPU, the versions and the commit, to bench/results/gpu.jsonl.
 """
 
-import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 
+from bench.commandline import options_of
 from bench.recording import RESULTS, keep, machine
+from fes.errors import InputError
 
 TESTS = Path(__file__).parents[1] / "tests"
+
+
+@dataclass(frozen=True)
+class Options:
+    """Run the tests that need a GPU, and keep what became of them; there is nothing to choose."""
 
 
 class Outcomes:
@@ -28,15 +36,24 @@ class Outcomes:
             )
 
 
-def main() -> None:
-    """Runs them all; ends with pytest's exit code: 1 where a test failed, 2 and more where none were run."""
+def run() -> int:
+    """Runs them all; returns pytest's exit code: 1 where a test failed, 2 and more where none were run.
+
+    Raises:
+        InputError: there is no GPU.
+    """
     if not torch.cuda.is_available():
-        print("this machine has no GPU that torch can use: `make test` runs all other tests", file=sys.stderr)
-        raise SystemExit(2)
+        raise InputError("this machine has no GPU that torch can use: `make test` runs all other tests")
     about, outcomes = machine("cuda"), Outcomes()
     code = pytest.main(["-m", "gpu", str(TESTS)], plugins=[outcomes])
     keep(RESULTS / "gpu.jsonl", about, outcomes.results)
-    raise SystemExit(code)
+    return code
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    with options_of("gpu", Options, arguments):
+        raise SystemExit(run())
 
 
 if __name__ == "__main__":

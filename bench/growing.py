@@ -15,23 +15,23 @@ OUT/growing.png the same faces by both.
 """
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import tyro
 import yaml
 
+from bench.commandline import options_of
+from bench.whole_runs import ROOT, check_graders, run_python
+from fes.errors import InputError
 from fes.expressions import EXPRESSIONS
+from fes.files import make_folder
 from fes.pictures import sheet, write_picture
 from fes.snapshot import load_snapshot
 from fes.synthesizer import all_expressions
 from shards.index import ShardIndex, spread
 
-ROOT = Path(__file__).parents[1]
 RECIPE = ROOT / "recipes/grow_48_96_192.yaml"
 COLUMNS = {
     "truth_ratio": "error / copying's",
@@ -62,12 +62,6 @@ class Growing:
     """Held-out faces that both are measured on."""
 
 
-def _python(*words: str) -> None:
-    # Without its folder first on the path, where it would hide a module of the same name.
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, *words], cwd=ROOT, env=environment, check=True)
-
-
 def _train(asked: Growing, name: str, levels: list[dict[str, object]]) -> Path:
     """Trains levels of the recipe, as far as that is not done; returns the run of the last."""
     settings = yaml.safe_load(RECIPE.read_text()) | {"levels": levels}
@@ -84,7 +78,7 @@ def _train(asked: Growing, name: str, levels: list[dict[str, object]]) -> Path:
         "--start.guide",
         str(asked.guide),
     ]
-    _python("fes/train.py", *words, "--stream.cache", str(cache))
+    run_python(str(ROOT / "fes/train.py"), *words, "--stream.cache", str(cache))
     return run / str(levels[-1]["model"]["resolution"])
 
 
@@ -108,7 +102,7 @@ def _as_long(grown: Path, faded: float) -> float:
 
 def _measured(asked: Growing, run: Path) -> dict[str, float]:
     words = ["--data", asked.data, "--judge", str(asked.judge), "--newest", "--faces", str(asked.faces)]
-    _python("-m", "fes.cli", "evaluate", "--run", str(run), *words)
+    run_python("-m", "fes.cli", "evaluate", "--run", str(run), *words)
     return json.loads(sorted((run / "evaluation").glob("*.json"))[-1].read_text())
 
 
@@ -133,11 +127,34 @@ def _picture(asked: Growing, runs: list[Path], faces: int = 3) -> None:
     write_picture(sheet(rows.numpy(), ("source", *EXPRESSIONS)), asked.out / "growing.png")
 
 
-def main() -> None:
-    """The command line."""
-    asked = tyro.cli(Growing)
-    asked.out.mkdir(parents=True, exist_ok=True)
+def check(asked: Growing, resolution: int, faded: float) -> None:
+    """Looks at what is needed once the runs are trained.
+
+    Args:
+        resolution: of the last level.
+        faded: kimg in which its blocks fade in.
+
+    Raises:
+        InputError: something is not there, or makes no sense.
+    """
+    if asked.high_kimg <= 2 * faded:
+        raise InputError(
+            f"--high-kimg is {asked.high_kimg:g}: it must be more than {2 * faded:g}, as the pace is that of "
+            "what comes then"
+        )
+    index = check_graders(asked.data, [asked.judge], asked.guide, resolution)
+    if index.source != "drawn" or index.resolution < resolution or "test" not in index.splits:
+        raise InputError(
+            f"--data {asked.data} holds no drawn faces of {resolution} px, with a test split: make "
+            f"them by 'fes-shards build drawn --resolution {resolution} --channels 3 --test-identities 200'"
+        )
+    make_folder(asked.out)
+
+
+def run(asked: Growing) -> None:
+    """Trains and measures both runs; writes the table and the picture."""
     low, high, *_ = yaml.safe_load(RECIPE.read_text())["levels"]
+    check(asked, high["model"]["resolution"], high["grow_kimg"])
     low["clock"]["total_kimg"], high["clock"]["total_kimg"] = asked.low_kimg, asked.high_kimg
     grown = _train(asked, "grown", [low, high])
     scratch = {**low, "model": high["model"], "clock": {"total_kimg": _as_long(grown, high["grow_kimg"])}}
@@ -146,6 +163,12 @@ def main() -> None:
     (asked.out / "table.md").write_text(_table(rows))
     _picture(asked, [grown, begun])
     print(_table(rows))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    with options_of("growing", Growing, arguments) as asked:
+        run(asked)
 
 
 if __name__ == "__main__":

@@ -12,16 +12,19 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import tyro
 
+from bench.commandline import options_of
 from bench.overhead import HOOKS, Amount, Result, config_of, measure_overhead
 from bench.recording import RESULTS, keep, machine
 from bench.steps import measure_readiness, measure_steps
 from bench.tables import show, verdict
+from fes.errors import InputError
+from fes.files import make_folder
 from fes.machine import cores
 from fes.runtime.processes import Runtime
 from shards.build.writer import BuildOptions, build
@@ -50,9 +53,9 @@ class Options:
     """Measure little, and briefly: to see that all of it works, for the figures are worth nothing."""
 
 
-def main() -> None:
+def run(options: Options) -> None:
     """Measures, prints and keeps the results."""
-    options = tyro.cli(Options)
+    make_folder(options.out)
     amount = Amount(2, 1) if options.quick else Amount(options.rounds, options.cycles)
     repeats = 1 if options.quick else options.repeats
     on_gpus = torch.cuda.device_count() >= RANKS
@@ -74,7 +77,7 @@ def main() -> None:
         keep(path, about, found + measure_readiness(config, runtime, max(BATCHES), repeats))
         runtime.close()
         if not on_gpus and cores() < RANKS:
-            raise SystemExit("there is only one core: two ranks are not measured")
+            raise InputError("there is only one core: two ranks are not measured")
         found = measure_ranks(data, Path(folder) / "ranks.json", amount, on_gpus, options.quick)
         keep(path, about_ranks, found)
         show_ranks(found)
@@ -152,6 +155,12 @@ def show_ranks(results: list[Result]) -> None:
         if each["what"] == "traffic"
     ]
     show("What is all-reduced in a step", ("", "bytes of parameters", "bytes all-reduced", "calls"), rows)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    with options_of("machinery", Options, arguments) as options:
+        run(options)
 
 
 if __name__ == "__main__":

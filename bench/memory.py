@@ -7,20 +7,21 @@ stands beside them; bench/results/memory.jsonl keeps it.
 """
 
 import gc
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import torch
-import tyro
 
+from bench.commandline import options_of
 from bench.recording import RESULTS, keep, machine
 from fes.batch import Batch
 from fes.blocks import coarsest
 from fes.config import Config, LossConfig, ModelConfig
 from fes.draws import Noise, noise
 from fes.ema import Ema
-from fes.errors import NoRoom
+from fes.errors import InputError, NoRoom
 from fes.guide import Guide
 from fes.hardware import Hardware, Precision
 from fes.judge import new_judge
@@ -28,7 +29,7 @@ from fes.memory import GIB, WORKSPACES, memory_of, room_for
 from fes.networks import Networks, parameter_count
 from fes.players import bare_players
 from fes.runtime.player import Player
-from fes.runtime.precision import set_arithmetic
+from fes.runtime.precision import check_precision, set_arithmetic
 
 _BEYOND = 1.25
 """A batch that much larger than the largest that is said to fit is tried too, and should not."""
@@ -118,7 +119,7 @@ def row(options: Options, resolution: int, blocks: Literal["strided", "residual"
         estimate = memory_of(config, pieces, options.precision).peak + WORKSPACES
         found |= {"at_once": pieces, "estimate": estimate / GIB}
         found |= {"measured": taken(config, pieces, options.precision)}
-        found |= {"at_most": taken(config, most, options.precision)}
+        found |= {"at_most": taken(config, most, options.precision) if most else None}
         found |= {"beyond": taken(config, max(most + 1, int(_BEYOND * most)), options.precision)}
     return found
 
@@ -135,18 +136,35 @@ def told(found: dict, measured: bool) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def main() -> None:
-    """The command line."""
-    options = tyro.cli(Options)
+def keep_within(options: Options) -> None:
+    """From now on steps get no more of this machine's GPU than `gib`, and compute as the trainer's do.
+
+    Raises:
+        InputError: there is no GPU, or it has less, or it cannot compute so.
+    """
+    if not torch.cuda.is_available():
+        raise InputError("--measure takes steps on a GPU, and torch finds none here: leave it out")
+    device = torch.device("cuda")
+    total = torch.cuda.get_device_properties(0).total_memory
+    if options.gib * GIB > total:
+        raise InputError(
+            f"--gib is {options.gib:g}: with --measure at most {total / GIB:.1f}, all of this GPU"
+        )
+    check_precision(options.precision, device)
+    set_arithmetic(Hardware(), device)
+    torch.cuda.set_per_process_memory_fraction(options.gib * GIB / total)
+
+
+def run(options: Options) -> None:
+    """Prints the table, and keeps what was measured."""
+    if options.measure:
+        keep_within(options)
     columns = ["px", "blocks", "million parameters", "kept, GiB", f"{options.batch} pictures, GiB"]
     columns += [f"pictures in {options.gib:g} GiB"]
     about = {**asdict(options), **machine("cuda" if options.measure else "cpu")}
     if options.measure:
         columns += ["pictures at once", "estimate, GiB", "measured", "held by the allocator"]
         columns += ["the most fit", f"{_BEYOND:g} times as many"]
-        set_arithmetic(Hardware(), torch.device("cuda"))  # as the trainer computes
-        total = torch.cuda.get_device_properties(0).total_memory
-        torch.cuda.set_per_process_memory_fraction(options.gib * GIB / total)
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
     for blocks in options.blocks:
         for resolution in options.resolutions:
@@ -154,6 +172,12 @@ def main() -> None:
             print(told(found, options.measure), flush=True)
             if options.measure:
                 keep(RESULTS / "memory.jsonl", about, [found])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    with options_of("memory", Options, arguments) as options:
+        run(options)
 
 
 if __name__ == "__main__":

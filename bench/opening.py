@@ -11,11 +11,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from bench.commandline import options_of
 from fes.config import Config
 from fes.expressions import EXPRESSIONS
 from fes.stream import Stream
@@ -29,6 +31,16 @@ BATCH = 32
 SIDE = 48
 MEMBERS_BYTES = 4096  # what a sample takes in a shard, about
 STATUS, PEAK_RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Open a simulated data set in this process, which does nothing else; `bench/data.py` starts it."""
+
+    folder: Path
+    """What `simulate` has made."""
+    step: int
+    """Whose batch is read."""
 
 
 class ConstantPictures(Split):
@@ -80,7 +92,8 @@ def _digest(number: int) -> str:
 
 def open_in_fresh_process(folder: Path, step: int) -> dict[str, float | None]:
     """What `open_here` returns, of a process that did nothing else."""
-    command = [sys.executable, "-m", "bench.opening", str(folder.absolute()), str(step)]
+    command = [sys.executable, "-m", "bench.opening"]
+    command += ["--folder", str(folder.absolute()), "--step", str(step)]
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout)
 
@@ -122,14 +135,20 @@ def _memory_mb(entry: str) -> float | None:
     return int(fields[entry].split()[0]) * 1024 / 1e6
 
 
-def main() -> None:
-    """Opens the folder that the command line names, and prints what that took."""
+def run(options: Opening) -> None:
+    """Opens the folder, and prints what that took."""
     with tempfile.TemporaryDirectory() as folder:
         simulate(Path(folder) / "small", BATCH, BATCH)
         open_here(Path(folder) / "small", 0)  # loads all libraries
     gc.collect()
     gc.freeze()  # nor are they looked through again
-    print(json.dumps(open_here(Path(sys.argv[1]), int(sys.argv[2]))))
+    print(json.dumps(open_here(options.folder, options.step)))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    with options_of("opening", Opening, arguments) as options:
+        run(options)
 
 
 if __name__ == "__main__":

@@ -8,16 +8,17 @@ many are read as asked. As `fes synthesize` does it, pictures that are a face ar
 which no face is found are left out, and counted.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import tyro
 from torch import Tensor
 from torch.nn import functional
 
+from bench.commandline import options_of
 from fes.commandline import FOUND
-from fes.errors import InputError, told_in_one_sentence
+from fes.errors import InputError
 from fes.expressions import EXPRESSIONS
 from fes.framing import framed
 from fes.judge import Judge, load_judge
@@ -125,7 +126,12 @@ def table(right: list[Tensor], unfound: int) -> str:
     )
 
 
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    with options_of("photographs", Photographs, arguments) as options:
+        torch.set_num_threads(1)
+        print(table(*readings(options)))
+
+
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    with told_in_one_sentence("photographs"):
-        print(table(*readings(tyro.cli(Photographs))))
+    main()

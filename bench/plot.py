@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import matplotlib
-import tyro
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from bench.commandline import options_of
 from bench.recording import RESULTS, kept
 from bench.scaling import (
     CLUSTERS,
@@ -29,6 +29,8 @@ from bench.scaling import (
 )
 from bench.tables import show
 from fes.config import Config
+from fes.errors import InputError
+from fes.files import make_folder
 
 GPUS = tuple(2**power for power in range(10))
 TOLD = (8, 64, 512)
@@ -66,10 +68,13 @@ class Curve:
     strong: list[float]
 
 
-def main() -> None:
+def run(options: Options) -> None:
     """Models, prints, draws and keeps."""
-    options = tyro.cli(Options)
-    device, found = scenarios(kept(options.out / "machinery.jsonl"))
+    file = options.out / "machinery.jsonl"
+    if not file.exists():
+        raise InputError(f"there is no {file}: `python -m bench.machinery --out {options.out}` makes it")
+    device, found = scenarios(kept(file))
+    make_folder(options.out)
     curves = [curve for scenario in found for curve in curves_of(scenario)]
     for scenario in found:
         show_curves(scenario, [each for each in curves if each.scenario == scenario.title])
@@ -82,12 +87,16 @@ def main() -> None:
 
 
 def scenarios(lines: Sequence[dict]) -> tuple[str, list[Scenario]]:
-    """The device that was measured, and what to model: its own steps, and a GPU's where it is none."""
+    """The device that was measured, and what to model: its own steps, and a GPU's where it is none.
+
+    Raises:
+        InputError: nothing was measured that is worth anything.
+    """
     kept_any, lines = bool(lines), [line for line in lines if not line.get("quick")]
     measured = [line for line in lines if line["what"] == "step"]
     if not measured or not any(line["what"] == "traffic" for line in lines):
         quick = "only figures of --quick, which are worth nothing" if kept_any and not lines else "no figures"
-        raise SystemExit(f"there are {quick} to begin with: run `python -m bench.machinery` first")
+        raise InputError(f"there are {quick} to begin with: run `python -m bench.machinery` first")
     newest = max(measured, key=lambda line: ("cuda" in line, line["time"]))
     same = [line for line in lines if line["time"] == newest["time"]]
     critics, autoencoder = (step_of(player, same, lines) for player in ("critics", "autoencoder"))
@@ -176,6 +185,12 @@ def frame(axes: Axes, title: str) -> None:
     axes.grid(color="0.9")
     axes.axvline(CLUSTERS[0].node, color="0.5", linewidth=0.8, linestyle=":")
     axes.text(CLUSTERS[0].node, 0.03, " one node", color="0.4", fontsize=9)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    with options_of("plot", Options, arguments) as options:
+        run(options)
 
 
 if __name__ == "__main__":

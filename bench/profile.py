@@ -9,7 +9,7 @@ and adds a line of json for each phase to bench/results/profile.jsonl.
 import statistics
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +17,8 @@ from typing import Any
 from unittest import mock
 
 import torch
-import tyro
 
+from bench.commandline import options_of
 from bench.gains import Options, model_of, work_of
 from bench.overhead import now
 from bench.recording import RESULTS, keep, machine
@@ -189,9 +189,8 @@ def _update(optimiser: torch.optim.Optimizer) -> None:
     optimiser.zero_grad(set_to_none=True)
 
 
-def main() -> None:
+def run(options: Profile) -> None:
     """Measures, prints and keeps the result."""
-    options = tyro.cli(Profile)
     torch.set_num_threads(options.threads)
     about = {**vars(options), **machine(options.device)}
     with tempfile.TemporaryDirectory() as folder:
@@ -204,6 +203,12 @@ def main() -> None:
         about,
         [{"what": phase, "seconds": each} for phase, each in seconds.items()],
     )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    with options_of("profile", Profile, arguments) as options:
+        run(options)
 
 
 if __name__ == "__main__":

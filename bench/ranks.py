@@ -9,7 +9,7 @@ memory that ranks share are to blame for.
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from bench.commandline import options_of
 from bench.overhead import Result, config_of, now, with_data
 from fes import trainer
 from fes.batch import Batch
@@ -30,6 +30,8 @@ from fes.config import ClockConfig, Config
 from fes.dials import Dials
 from fes.draws import Noise
 from fes.ema import Ema
+from fes.errors import InputError
+from fes.files import check_file
 from fes.networks import Networks
 from fes.players import bare_players
 from fes.runtime.player import Player
@@ -228,13 +230,16 @@ def run(job: Job) -> None:
     runtime.close()
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """The command line, for a launcher."""
-    job = tyro.cli(Job)
-    if not torch.cuda.is_available() or "ACCELERATE_USE_CPU" in os.environ:
-        own = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {own[int(os.environ["LOCAL_RANK"]) % len(own)]})
-    run(job)
+    with options_of("ranks", Job, arguments) as job:
+        if "LOCAL_RANK" not in os.environ:
+            raise InputError("this is one rank of several: `python -m bench.machinery` starts them")
+        check_file("--out", job.out)
+        if not torch.cuda.is_available() or "ACCELERATE_USE_CPU" in os.environ:
+            own = sorted(os.sched_getaffinity(0))
+            os.sched_setaffinity(0, {own[int(os.environ["LOCAL_RANK"]) % len(own)]})
+        run(job)
 
 
 if __name__ == "__main__":

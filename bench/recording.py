@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from fes.errors import InputError
 from fes.machine import cores
 
 RESULTS = Path(__file__).parent / "results"
@@ -48,8 +49,28 @@ def keep(path: Path, about: Mapping[str, object], results: Iterable[Mapping[str,
 
 
 def kept(path: Path) -> list[dict]:
-    """The lines of a file, oldest first; none where there is no file."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    """The lines of a file, oldest first; none where there is no file.
+
+    Raises:
+        InputError: it cannot be read, or a line is no object in json.
+    """
+    if not path.exists():
+        return []
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {path} ({error}): move it away, and measure anew") from None
+    return [_parsed(line, f"line {number} of {path}") for number, line in enumerate(lines, start=1)]
+
+
+def _parsed(line: str, place: str) -> dict:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise InputError(f"{place} is no object in json: take that line out")
+    return found
 
 
 def _commit() -> str | None:

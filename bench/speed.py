@@ -7,14 +7,14 @@ bench/results/speed.jsonl.
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-import tyro
 
+from bench.commandline import options_of
 from bench.overhead import bare_step
 from bench.recording import RESULTS, keep, machine
 from bench.tables import show
@@ -98,9 +98,8 @@ def stepper(player: BarePlayer, batch: Batch, latent_dim: int) -> Callable[[int]
     return step
 
 
-def main() -> None:
+def run(options: Options) -> None:
     """Measures, prints and keeps the result."""
-    options = tyro.cli(Options)
     torch.set_num_threads(options.threads)
     about = {**vars(options), **machine(options.device)}
     with tempfile.TemporaryDirectory() as folder:
@@ -109,6 +108,12 @@ def main() -> None:
     show("", ("part", "pictures per second", "ms per batch"), rows)
     results = [{"what": name, "pictures_per_second": rate} for name, rate in rates.items()]
     keep(RESULTS / "speed.jsonl", about, results)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    with options_of("speed", Options, arguments) as options:
+        run(options)
 
 
 if __name__ == "__main__":

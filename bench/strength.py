@@ -7,15 +7,17 @@ for each expression that is asked for, a column for each strength, and the share
 strength to the next in which the probability does not fall by more than a hundredth.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import tyro
 from torch import Tensor
 from torch.nn import functional
 
+from bench.commandline import options_of
 from fes.config import StreamConfig
+from fes.errors import InputError
 from fes.evaluation.faces import HELD_OUT, load_faces
 from fes.expressions import EXPRESSIONS
 from fes.judge import load_judge
@@ -41,13 +43,22 @@ class Strength:
     """Most faces to draw."""
 
 
-def probabilities(asked: Strength) -> Tensor:
-    """float32 [strengths, faces, classes]: NaN where a face has the asked expression already."""
-    snapshot = load_snapshot(asked.weights or shipped_synthesizer())
-    judge, model = load_judge(asked.judge or shipped_judge()), snapshot.model
-    index = open_index(asked.data, StreamConfig())
-    held = load_faces(index, HELD_OUT, model.resolution, model.channels, asked.faces).held
-    known = (held.label >= 0).nonzero().flatten()[: asked.faces]
+def probabilities(options: Strength) -> Tensor:
+    """float32 [strengths, faces, classes]: NaN where a face has the asked expression already.
+
+    Raises:
+        InputError: there are no faces to draw, or nothing to draw or to judge them with.
+    """
+    snapshot = load_snapshot(options.weights or shipped_synthesizer())
+    judge, model = load_judge(options.judge or shipped_judge()), snapshot.model
+    judge.check_shape(model.resolution, model.channels)
+    index = open_index(options.data, StreamConfig())
+    held = load_faces(index, HELD_OUT, model.resolution, model.channels, options.faces).held
+    known = (held.label >= 0).nonzero().flatten()[: options.faces]
+    if not len(known):
+        raise InputError(
+            f"none of {len(held.label)} held-out faces in {options.data} has a label: more --faces"
+        )
     image, label = held.image[known], held.label[known]
     own = functional.one_hot(label, len(EXPRESSIONS)).float()
     found = torch.full((len(STRENGTHS), len(known), len(EXPRESSIONS)), torch.nan)
@@ -72,6 +83,12 @@ def table(found: Tensor) -> str:
     return "\n".join(lines)
 
 
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    with options_of("strength", Strength, arguments) as options:
+        torch.set_num_threads(1)
+        print(table(probabilities(options)))
+
+
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    print(table(probabilities(tyro.cli(Strength))))
+    main()

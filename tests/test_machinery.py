@@ -25,6 +25,7 @@ from bench.plot import CLUSTERS, GPUS, curves_of, draw, scenarios
 from bench.recording import keep, kept, machine
 from bench.steps import measure_readiness, measure_steps, ready
 from fes.config import Config
+from fes.errors import InputError
 from fes.networks import Networks
 from fes.players import bare_players
 from fes.runtime.processes import Runtime
@@ -163,12 +164,12 @@ def test_a_gpu_that_was_measured_is_preferred_to_a_cpu_and_to_assumptions(said: 
 
 
 def test_without_figures_the_model_says_what_to_run() -> None:
-    with pytest.raises(SystemExit, match=r"run `python -m bench\.machinery` first"):
+    with pytest.raises(InputError, match=r"run `python -m bench\.machinery` first"):
         scenarios([])
 
 
 def test_figures_of_quick_alone_are_told_to_be_worth_nothing() -> None:
     with pytest.raises(
-        SystemExit, match=r"only figures of --quick, .*: run `python -m bench\.machinery` first"
+        InputError, match=r"only figures of --quick, .*: run `python -m bench\.machinery` first"
     ):
         scenarios([{"quick": True, "what": "step"}, {"quick": True, "what": "traffic"}])
