@@ -13,6 +13,7 @@ from fes.bench.measure import _Operations, measure
 from fes.bench.peak import peak_flops
 from fes.cli import main
 from fes.config import Config
+from fes.errors import InputError, NoRoom
 from fes.runtime.processes import Runtime
 
 TINY = ["--max-features", "32", "--min-features", "8", "--critic-steps", "1", "--batch", "8"]
@@ -92,6 +93,19 @@ def test_what_was_measured_is_kept_where_a_later_resolution_fails(tmp_path: Path
         Bench((48, 64), seconds=0.01, out=tmp_path, **tiny).run()
     (line,) = (tmp_path / "bench.jsonl").read_text().splitlines()
     assert json.loads(line)["resolution"] == 48
+
+
+def test_a_gpu_without_room_is_told_with_the_flags_of_the_bench(monkeypatch) -> None:
+    def measured_without_room(config: Config, runtime: Runtime, seconds: float) -> dict[str, float]:
+        raise NoRoom(32)
+
+    monkeypatch.setattr("fes.bench.command.measure", measured_without_room)
+    bench = Bench((48,))
+    sentence = (
+        r"no room for 32 pictures of 48 px at once: take a smaller --micro-batch, or .* \(--max-features\)$"
+    )
+    with Runtime() as runtime, pytest.raises(InputError, match=sentence):
+        bench._found(*bench._configs(), runtime)
 
 
 @pytest.mark.parametrize(
