@@ -67,7 +67,7 @@ class Way:
     hardware: Hardware = field(default_factory=Hardware)
     adam: str | None = None
     """How Adam goes over the weights: `fused` or `foreach`; None: as torch chooses."""
-    peer: bool = False
+    peer: Literal["encoded once", "whole"] | None = None
     """Taken as common trainers do, in `bench.peers`."""
     critics: str | None = None
     """A variant of the critics' objective (`bench.variants`)."""
@@ -85,7 +85,8 @@ GPU = ("cuda",)
 TF32 = Hardware(tf32=True)
 WAYS = (
     Way("plain"),
-    Way("as common trainers do it", peer=True),
+    Way("as common trainers do it", peer="encoded once"),
+    Way("the same, from picture to picture", peer="whole"),
     Way("real and synthesised apart", critics="apart"),
     Way("faces for five steps at once", critics="ahead", critic_steps=5),
     Way("penalty at each fourth step", critics="lazy", critic_steps=4),
@@ -140,7 +141,7 @@ def cycle_of(way: Way, options: Options) -> Callable[[], None]:
         networks.to(memory_format=torch.channels_last)
     batch, drawn = work_of(options, model)
     if way.peer:
-        trainer = PeerTrainer(networks, LossConfig())
+        trainer = PeerTrainer(networks, LossConfig(), whole=way.peer == "whole")
         return lambda: trainer.cycle(batch, drawn)
     critics, autoencoder = players_of(way, networks, model)
     if way.compiled:

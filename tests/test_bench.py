@@ -73,12 +73,13 @@ def test_every_decoder_gives_its_own_pixels_of_the_same_picture() -> None:
     assert (ours == face.transpose(2, 0, 1)).all()
 
 
-def test_the_step_of_common_trainers_minimises_the_same_losses(tiny_model: ModelConfig) -> None:
+@pytest.mark.parametrize("whole", [False, True])
+def test_the_step_of_common_trainers_minimises_the_same_losses(whole: bool, tiny_model: ModelConfig) -> None:
     weights, networks = LossConfig(), Networks(tiny_model, seed=0)
     batch, noise = work_of(Options(batch=8, device="cpu"), tiny_model)
     ours = {kind: kind(networks, weights)(batch, noise)[0].item() for kind in OBJECTIVES}
     for kind, step in zip(OBJECTIVES, ("critics_step", "autoencoder_step"), strict=True):
-        peer = PeerTrainer(Networks(tiny_model, seed=0), weights)
+        peer = PeerTrainer(Networks(tiny_model, seed=0), weights, whole)
         getattr(peer, step)(*(batch, noise)[: 2 - (step == "autoencoder_step")])
         theirs = sum(value for name, value in peer.logged.items() if not name.endswith("_penalty"))
         assert theirs == pytest.approx(ours[kind], rel=1e-5)

@@ -25,8 +25,10 @@ _KEPT = 0.999
 class PeerTrainer:
     """One optimiser for each critic and one for encoder and generator."""
 
-    def __init__(self, networks: Networks, weights: LossConfig) -> None:
-        self.networks, self.weights = networks, weights
+    def __init__(self, networks: Networks, weights: LossConfig, whole: bool = False) -> None:
+        """`whole`: encoder and generator are called as one network from picture to picture, for each picture
+        that is drawn, as those of StarGAN (Choi et al., 2018); else a picture is encoded once."""
+        self.networks, self.weights, self.whole = networks, weights, whole
         networks.image_critic.head.requires_grad_(False)
         self.average = copy.deepcopy(nn.ModuleList([networks.encoder, networks.generator]))
         self.of_image_critic = self._adam(networks.image_critic)
@@ -86,7 +88,8 @@ class PeerTrainer:
         networks, weights, x = self.networks, self.weights, to_float(batch.image)
         self.of_autoencoder.zero_grad()
         code = networks.encoder(x)
-        recon, swap = (networks.generator(code, label) for label in (batch.label, batch.partner_label))
+        recon = networks.generator(code, batch.label)
+        swap = networks.generator(networks.encoder(x) if self.whole else code, batch.partner_label)
         terms = {
             "reconstruction": weights.reconstruction_weight * (recon - x).abs().mean() * x[0].numel() ** 0.5,
             "image": -weights.image_weight * networks.image_critic(swap, batch.partner_label).score.mean(),
