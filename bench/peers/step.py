@@ -2,8 +2,8 @@
 
 Real, synthesised and penalised pictures go through the critic one after the other; the penalty hangs on the
 generator's graph, and its backward runs through the generator for nothing; critics collect gradients in the
-autoencoder's step that are thrown away; averages are taken weight by weight, and every loss is fetched from the
-device at every step.
+autoencoder's step that are thrown away; averages are taken weight by weight, and every loss is fetched from
+the device at every step.
 """
 
 import copy

@@ -4,6 +4,7 @@ A step of a small batch is a thousand kernels of some microseconds each, and a C
 than the GPU to run them. Replayed, they are launched as one.
 """
 
+import weakref
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +18,10 @@ from fes.runtime.player import Player
 
 _REHEARSALS = 2
 """Passes that are thrown away before one is recorded: libraries choose their algorithms there."""
+
+_LIVING: "weakref.WeakSet[torch.cuda.CUDAGraph]" = weakref.WeakSet()
+"""The graphs of all players. They work in the same memory, in turn: the largest step decides how much it is,
+not the sum of all. Nothing but what was measured outlives a replay, and that is copied before the next."""
 
 
 class Recording(NamedTuple):
@@ -70,9 +75,10 @@ class ReplayedPlayer(Player):
         batch, noise = Batch(*(part.clone() for part in batch)), Noise(*(part.clone() for part in noise))
         self._rehearse(batch, noise, **asked)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, pool=next((each.pool() for each in _LIVING), None)):
             measured = super().step(batch, noise, **asked)
             values = torch.stack([value.float() for value in measured.values()])
+        _LIVING.add(graph)
         return Recording(graph, (*batch, *noise), tuple(measured), values)
 
     def _rehearse(self, batch: Batch, noise: Noise, **asked: bool) -> None:

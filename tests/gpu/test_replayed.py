@@ -89,6 +89,34 @@ def test_replayed_steps_measure_and_learn_what_ordinary_ones_do(
         torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-4)
 
 
+def test_players_in_turn_work_in_the_same_memory_and_do_not_disturb_each_other(
+    tiny_model, drawn_index
+) -> None:
+    """Each step is asked for with and without measuring, in another order than it was recorded in."""
+    kinds = CriticObjective, AutoencoderObjective
+    plain, replayed = (
+        {kind: player_of(kind, how, tiny_model) for kind in kinds} for how in (Player, ReplayedPlayer)
+    )
+    reserved = []
+    for step in range(2 * STEPS):
+        for kind in kinds if step % 3 else reversed(kinds):
+            asked = {"measure": step % 4 == 0} if kind is AutoencoderObjective else {}
+            wanted, found = (
+                each[kind].step(*work(drawn_index, tiny_model, step), **asked) for each in (plain, replayed)
+            )
+            for name, value in wanted.items():
+                torch.testing.assert_close(found[name], value.float(), rtol=2e-3, atol=2e-4, msg=name)
+        torch.cuda.empty_cache()
+        reserved.append(torch.cuda.memory_reserved())
+    for kind in kinds:
+        both = (each[kind].objective.parameters() for each in (replayed, plain))
+        for ours, theirs in zip(*both, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-4)
+    pools = {each.graph.pool() for player in replayed.values() for each in player._recordings.values()}
+    assert len(pools) == 1
+    assert reserved[-1] == reserved[STEPS]
+
+
 def test_a_replayed_player_goes_on_from_an_ordinary_ones_state(tiny_model, drawn_index) -> None:
     plain, replayed = (player_of(CriticObjective, how, tiny_model) for how in (Player, ReplayedPlayer))
     for step in range(4):
