@@ -12,7 +12,6 @@ from PIL import Image
 from bench import ablation
 from bench.building import VIEWS, draw_celeba, draw_fer2013
 from bench.gains import Options, model_of, work_of
-from bench.memory import told as told_of_memory
 from bench.opening import BATCH, ConstantPictures, open_here, simulate
 from bench.peers.step import PeerTrainer
 from bench.photographs import Photographs, as_read, readings
@@ -230,19 +229,6 @@ def test_each_variant_of_an_ablation_is_a_config_that_can_be_trained(recipe: str
     for variant in ablation.VARIANTS:
         train, _ = ablation.commands(asked, variant)
         assert len(parse_levels(train)) == 1
-
-
-def test_what_steps_took_stands_beside_the_estimate_and_no_room_is_told() -> None:
-    found = {"resolution": 48, "architecture": "residual", "million_parameters": 4.3, "kept": 0.07}
-    found |= {"peak": 0.9, "most": 280}
-    assert told_of_memory(found, measured=False) == "| 48 | residual | 4.3 | 0.07 | 0.90 | 280 |"
-    took = {"allocated": 0.91, "reserved": 0.94}
-    found |= {"at_once": 32, "estimate": 0.9, "measured": took, "at_most": took, "beyond": None}
-    line = "| 48 | residual | 4.3 | 0.07 | 0.90 | 280 | 32 | 0.90 | 0.91 | 0.94 | yes | no |"
-    assert told_of_memory(found, measured=True) == line
-    assert "| 32 | 0.90 | no room |  | yes | no |" in told_of_memory(
-        {**found, "measured": None}, measured=True
-    )
 
 
 def test_the_photographs_bench_reads_faces_that_are_found_both_ways(tmp_path: Path) -> None:
