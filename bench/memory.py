@@ -153,7 +153,7 @@ def _cycle(config: Config, pictures: int, at_once: int, options: Options, device
 
 def row(options: Options, config: Config) -> dict[str, object]:
     """What there is to tell of one architecture; memory in GiB."""
-    kept, peak = memory_of(config, options.batch, options.precision)
+    kept, peak = memory_of(config, options.micro_batch or options.batch, options.precision)
     most = room_for(config, options.gib * GIB, options.precision)
     found = {
         "resolution": config.model.resolution,
@@ -212,8 +212,8 @@ def run(options: Options) -> None:
     configs = configs_of(options)
     if options.measure:
         keep_within(options)
-    columns = ["px", "blocks", "million parameters", "kept, GiB", f"{options.batch} pictures, GiB"]
-    columns += [f"pictures in {options.gib:g} GiB"]
+    columns = ["px", "blocks", "million parameters", "kept, GiB"]
+    columns += [f"{options.micro_batch or options.batch} pictures, GiB", f"pictures in {options.gib:g} GiB"]
     about = {**asdict(options), **machine("cuda" if options.measure else "cpu")}
     if options.measure:
         columns += ["pictures at once", "estimate, GiB", "measured", "held by the allocator", "s/kimg"]
