@@ -106,6 +106,20 @@ def test_of_any_large_picture_the_grown_network_draws_what_the_old_one_does_of_i
         assert (drawn(new, x) - enlarged(means, 2)).abs().max() > 0.01
 
 
+@pytest.mark.parametrize("blocks", ["strided", "residual"])
+def test_a_grown_network_that_bends_a_large_picture_draws_nearly_what_the_old_one_draws_of_its_means(
+    tiny_config, tiny_model, blocks
+):
+    """A picture is bent with the detail that it has, and its means are not quite the bent means."""
+    model = dataclasses.replace(tiny_model, blocks=blocks, skip="warp")
+    old = a_run(tiny_config, model)
+    new, _ = grown(tiny_config, dataclasses.replace(model, resolution=96))
+    x = functional.interpolate(pictures(1, 6), size=96, mode="bicubic").clamp(-1, 1)
+    means, wanted = functional.avg_pool2d(drawn(new, x), 2), drawn(old, functional.avg_pool2d(x, 2))
+    assert (means - wanted).abs().mean() < 0.015
+    assert (means - functional.avg_pool2d(x, 2)).abs().mean() > 0.1
+
+
 @pytest.mark.parametrize("factor", [1, 2])
 @pytest.mark.parametrize(("blocks", "skip"), KINDS)
 def test_grey_weights_serve_three_equal_colours_and_the_other_way_round(
