@@ -1,15 +1,20 @@
 """Which square of a photograph is drawn: the face that is in it, unless somebody says where it is."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from fes.commandline import FOUND, MIDDLE
-from shards.finding import find_faces, is_cut_out
+from fes.errors import InputError
+from shards.finding import faces_in, is_cut_out, turn_to_a_face
 from shards.schema import Square
 
+PHOTOGRAPH = 96
+"""Pixels of a picture's shorter side from which on it is a photograph, and no face of a data set."""
 _TOLD = 3
 """Most other faces that are told."""
+_TURNS = {90: "90 degrees clockwise", 180: "180 degrees", 270: "90 degrees counter-clockwise"}
 
 
 class Frame(NamedTuple):
@@ -23,6 +28,8 @@ class Frame(NamedTuple):
     """What follows that, where there could be a better one."""
     missed: bool = False
     """Whether a face was looked for and none found."""
+    doubtful: bool = False
+    """Whether a face was looked for, and none found of which there is no doubt."""
 
 
 def framed(pixels: np.ndarray, asked: Square | str) -> Frame:
@@ -40,15 +47,38 @@ def framed(pixels: np.ndarray, asked: Square | str) -> Frame:
         return middle
     if asked != FOUND:
         return Frame(asked, f"the square {_flag(asked)}")
-    faces = find_faces(pixels)
-    if is_cut_out(pixels, faces):
+    faces = faces_in(pixels)
+    squares = [face.square for face in faces]
+    if is_cut_out(pixels, squares):
         return middle
     if not faces:
-        return middle._replace(
-            advice="; no face was found: --crop LEFT,TOP,SIDE tells where one is", missed=True
+        advice = "; no face was found: --crop LEFT,TOP,SIDE tells where one is"
+        return middle._replace(advice=advice, missed=True, doubtful=True)
+    largest, *others = squares
+    doubtful = not faces[0].is_clear
+    return Frame(largest, f"the face at {_flag(largest)}", _told_of(others), doubtful=doubtful)
+
+
+def check_found(frame: Frame, pixels: np.ndarray, path: Path) -> None:
+    """Looks at what `framed` made of a photograph, before a wall or an upside-down chin is given a face.
+
+    Smaller pictures pass: in few of them could a face be found, and most are a face themselves.
+
+    Raises:
+        InputError: there is no face, or a clear one as soon as the photograph is turned.
+    """
+    if not frame.doubtful or min(pixels.shape[:2]) < PHOTOGRAPH:
+        return
+    if degrees := turn_to_a_face(pixels):
+        raise InputError(
+            f"{path} shows a clear face when the picture is turned by {_TURNS[degrees]}: turn it upright, or "
+            "say by --crop what to draw as it is"
         )
-    largest, *others = faces
-    return Frame(largest, f"the face at {_flag(largest)}", _told_of(others))
+    if frame.missed:
+        raise InputError(
+            f"no face was found in {path}: turn the photograph upright, give the square that holds the face "
+            "by --crop LEFT,TOP,SIDE, or take the central one by --crop middle"
+        )
 
 
 def _told_of(others: list[Square]) -> str:

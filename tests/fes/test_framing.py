@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from fes.commandline import FOUND, MIDDLE
-from fes.framing import Frame, framed
+from fes.errors import InputError
+from fes.framing import Frame, check_found, framed
 from fes.photograph import Photograph
 from shards.pictures import ORIENTATION
 from tests.photographs import people, photograph
@@ -35,10 +36,40 @@ def test_a_face_that_was_cut_out_is_drawn_as_it_is(side: int) -> None:
     assert frame == Frame(None, "the central square")
 
 
-def test_where_no_face_is_found_the_middle_is_drawn_and_a_way_out_told() -> None:
-    frame = framed(photograph((500, 400), mode="RGB"), FOUND)
+@pytest.mark.parametrize("size", [(500, 400), (96, 200)])
+def test_where_no_face_is_found_the_ways_out_are_told(size: tuple[int, int]) -> None:
+    wall = photograph(size, mode="RGB")
+    frame = framed(wall, FOUND)
+    assert (frame.square, frame.missed) == (None, True)
+    told = (
+        "no face was found in me.jpg: turn the photograph upright, give the square that holds the face by "
+        "--crop LEFT,TOP,SIDE, or take the central one by --crop middle"
+    )
+    with pytest.raises(InputError, match=f"^{told}$"):
+        check_found(frame, wall, Path("me.jpg"))
+
+
+@pytest.mark.parametrize("size", [(95, 300), (48, 90), (20, 90)])
+def test_small_pictures_without_a_face_are_drawn_as_they_are(size: tuple[int, int]) -> None:
+    wall = photograph(size, mode="RGB")
+    frame = framed(wall, FOUND)
+    check_found(frame, wall, Path("me.jpg"))
     assert frame.square is None
     assert "no face was found: --crop" in frame.advice
+
+
+@pytest.mark.parametrize(
+    ("turns", "told"),
+    [(1, "90 degrees clockwise"), (2, "180 degrees"), (3, "90 degrees counter-clockwise")],
+)
+def test_of_a_photograph_that_is_not_upright_the_turn_is_told(turns: int, told: str) -> None:
+    upright = photograph((500, 400), (people()[0], (210, 130), 150), mode="RGB")
+    check_found(framed(upright, FOUND), upright, Path("me.jpg"))
+    turned = np.ascontiguousarray(np.rot90(upright, turns))
+    with pytest.raises(InputError, match=f"^me.jpg shows a clear face when .* turned by {told}: turn it"):
+        check_found(framed(turned, FOUND), turned, Path("me.jpg"))
+    for asked in (MIDDLE, (0, 0, 300)):
+        check_found(framed(turned, asked), turned, Path("me.jpg"))
 
 
 def test_a_square_that_is_asked_for_is_taken_unseen() -> None:

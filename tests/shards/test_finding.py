@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fes.errors import InputError
-from shards.finding import _cascade, find_faces, is_cut_out
+from shards.finding import _cascade, faces_in, find_faces, is_cut_out, turn_to_a_face
 from shards.schema import Square
 from tests.photographs import people, photograph
 
@@ -46,6 +46,15 @@ def test_a_small_face_in_a_large_photograph_is_framed_as_closely_as_a_large_one(
     place = 1500, 1200, round(4000 * share)
     (found,) = find_faces(photograph((4000, 3000), (people()[0], place[:2], place[2])))
     assert overlap(found, place) > 0.6
+
+
+@pytest.mark.parametrize("person", range(9))
+def test_by_how_much_a_photograph_is_to_be_turned_is_seen_in_its_face(person: int) -> None:
+    upright = photograph((500, 400), (people()[person], (210, 130), 150))
+    assert faces_in(upright)[0].is_clear
+    assert turn_to_a_face(upright) is None
+    found = [turn_to_a_face(np.ascontiguousarray(np.rot90(upright, turns))) for turns in (1, 2, 3)]
+    assert found == [90, 180, 270]
 
 
 def test_squares_of_faces_at_an_edge_lie_in_the_picture() -> None:
