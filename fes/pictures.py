@@ -5,6 +5,7 @@ Pictures travel as uint8 [batch, channels, height, width] and become float in [-
 
 import contextlib
 import io
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from fes.errors import InputError
 from fes.files import make_folder, write_file
+from shards.pictures import UNKNOWN, UnreadablePicture
 
 _QUALITY = 95
 """Of pictures in formats that lose something: Pillow's own 75 and 80 are seen in a photograph."""
@@ -24,6 +26,8 @@ _FORMATS = {
     **{".gif": "GIF", ".bmp": "BMP", ".ppm": "PPM"},
 }
 """What is written, by the ending of the file's name."""
+_READ = "JPEG, PNG, WebP, AVIF, JPEG 2000, TIFF, GIF, BMP, PPM"
+"""What is read, which `shards.pictures.FORMATS` lists, for people."""
 _CLEAR = "PNG", "WEBP", "TIFF", "GIF"
 """Formats that know transparency."""
 _CAPTION = 18
@@ -50,11 +54,25 @@ def told_by_name(path: Path) -> Iterator[None]:
     except MemoryError:
         raise InputError(f"{path} takes more memory than there is: make the picture smaller") from None
     except FileNotFoundError:
-        raise InputError(f"no picture at {path}") from None
+        raise InputError(_nothing_at(path)) from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder: name a picture in it") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except UnreadablePicture as error:
+        if error.why == UNKNOWN:
+            raise InputError(f"{path} is no picture that fes reads ({_READ})") from None
+        raise InputError(f"{path} cannot be read as a picture: {error.why}") from None
     except ValueError as error:
         raise InputError(f"{path} cannot be read as a picture: {error}") from None
+
+
+def _nothing_at(path: Path) -> str:
+    """What to say of a file that is not there; of an address, `Path` has left one slash of two."""
+    address = re.fullmatch(r"([a-z][a-z0-9+.-]+:)/+(.+)", str(path))
+    if address:
+        return f"{address[1]}//{address[2]} is an address: fetch the picture first, and name its file"
+    return f"no picture at {path}"
 
 
 def as_image(picture: np.ndarray) -> Image.Image:

@@ -44,6 +44,7 @@ _TURNS = {
 ORIENTATION = 0x0112
 MOST_PIXELS = 80_000_000
 """Larger pictures are refused: the file of some kilobytes that unfolds to gigabytes is no face."""
+UNKNOWN = "of no known kind"
 UNBOUNDED = "numbers that are not of 8 or 16 bits"
 TOO_LARGE = f"more than {MOST_PIXELS:,} pixels"
 # What is too large is refused, and damaged EXIF is no fault of what is to be seen.
@@ -86,12 +87,24 @@ def normalised(data: bytes) -> tuple[bytes, np.ndarray]:
     return (data if plain else encode_picture(pixels)), pixels
 
 
+class UnreadablePicture(ValueError):
+    """Bytes that are no picture which is read."""
+
+    def __init__(self, why: str) -> None:
+        """
+        Args:
+            why: a few words, the same for all pictures that have the same trouble.
+        """
+        super().__init__(f"no readable picture ({why})")
+        self.why = why
+
+
 @contextlib.contextmanager
 def opened(data: bytes) -> Iterator[Image.Image]:
     """A picture file of any kind that is read; it is decoded where it is first asked for pixels.
 
     Raises:
-        ValueError: in a few words, also where what is done with the picture fails: it is no readable one.
+        UnreadablePicture: also where what is done with the picture fails.
         MemoryError: there is no room for it, which is no fault of the picture.
     """
     try:
@@ -101,7 +114,7 @@ def opened(data: bytes) -> Iterator[Image.Image]:
     except MemoryError:
         raise
     except Exception as error:  # Pillow meets damage with a dozen kinds of exception
-        raise ValueError(f"no readable picture ({_kind(error, data)})") from error
+        raise UnreadablePicture(_kind(error, data)) from error
 
 
 def size_of(data: bytes) -> tuple[int, int] | None:
@@ -121,7 +134,7 @@ def _kind(error: Exception, data: bytes) -> str:
         brand = data[8:12] if data[4:8] == b"ftyp" else b""
         if brand in _HEIF:
             return "HEIC, which is not read: save it as JPEG"
-        return "cut short or damaged" if brand in _AVIF else "of no known kind"
+        return "cut short or damaged" if brand in _AVIF else UNKNOWN
     # Pillow refuses what is far too large itself, and warns of what is nearly so.
     if isinstance(error, (_TooLarge, Image.DecompressionBombError, Image.DecompressionBombWarning)):
         return TOO_LARGE

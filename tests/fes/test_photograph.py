@@ -1,5 +1,6 @@
 """A photograph whose face is changed in its own pixels."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -205,10 +206,15 @@ def test_what_is_no_picture_is_one_sentence(tmp_path, face_png):
     (tmp_path / "note.png").write_text("not a picture")
     (tmp_path / "empty.png").write_bytes(b"")
     (tmp_path / "half.png").write_bytes(face_png.read_bytes()[:-300])
-    for name in ("note.png", "empty.png", "half.png", "."):
-        with pytest.raises(InputError, match=r"cannot be read( as a picture|: Is a directory)") as caught:
+    kinds = "(JPEG, PNG, WebP, AVIF, JPEG 2000, TIFF, GIF, BMP, PPM)"
+    for name, why in (
+        ("note.png", f"is no picture that fes reads {kinds}"),
+        ("empty.png", f"is no picture that fes reads {kinds}"),
+        ("half.png", "cannot be read as a picture: cut short or damaged"),
+        (".", "is a folder: name a picture in it"),
+    ):
+        with pytest.raises(InputError, match=f"^{re.escape(f'{tmp_path / name} {why}')}$"):
             read_picture(tmp_path / name, 48, 1)
-        assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match=r"no picture at .*none.png"):
         read_picture(tmp_path / "none.png", 48, 1)
 
