@@ -2,7 +2,7 @@
 
 import pytest
 
-from fes.expressions import ALIASES, EXPRESSIONS, UNLABELLED, expression_label
+from fes.expressions import ALIASES, EXPRESSIONS, UNLABELLED, expression_label, expression_meant
 
 
 def test_the_order_of_the_classes_is_that_of_fer2013():
@@ -34,3 +34,16 @@ def test_the_names_of_known_data_sets_are_known():
     rafd = ("angry", "disgusted", "fearful", "joy", "sad", "surprised", "neutral")
     for names in (fer2013, ck_plus, rafd):
         assert [expression_label(name) for name in names] == list(range(7))
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        *[("smile", "happy"), ("Smiling", "happy"), ("unhappy", "sad"), ("crying", "sad"), ("mad", "angry")],
+        *[("hapyness", "happy"), ("suprised", "surprised"), ("fearfull", "afraid"), ("shocked", "surprised")],
+        ("xyzzy", None),
+    ],
+)
+def test_a_word_of_everyday_or_a_misspelt_one_is_no_class_but_means_one(word, meant):
+    assert expression_label(word) is None
+    assert expression_meant(word) == meant
