@@ -146,10 +146,11 @@ class Synthesizer:
         strength: float = 1.0,
         fine: Fine | None = None,
     ) -> Image.Image:
-        """The picture and its seven expressions in a captioned row."""
+        """The picture and its seven expressions in a captioned row, which tells a strength below 1."""
         every = range(len(EXPRESSIONS))
         drawn = self._drawn(picture, every, own, [strength] * len(every), fine)
-        return _row(fine.picture if fine else picture, drawn, EXPRESSIONS)
+        captions = EXPRESSIONS if strength == 1 else [f"{name} {strength:g}" for name in EXPRESSIONS]
+        return _row(fine.picture if fine else picture, drawn, captions)
 
     def strip(self, picture: np.ndarray, label: int, own: Tensor, fine: Fine | None = None) -> Image.Image:
         """The picture, and the expression `label` at each of `STRENGTHS`, in a captioned row."""

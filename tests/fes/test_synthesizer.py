@@ -18,7 +18,7 @@ from fes.errors import InputError
 from fes.expressions import EXPRESSIONS
 from fes.networks import Networks
 from fes.photograph import Fine, Photograph
-from fes.pictures import to_float, to_uint8
+from fes.pictures import sheet, to_float, to_uint8
 from fes.snapshot import Snapshot, export_snapshot, load_snapshot, save_snapshot
 from fes.synthesizer import STRENGTHS, Synthesizer, all_expressions, between, synthesize
 from shards.drawing.faces import render
@@ -120,6 +120,17 @@ def test_a_sheet_shows_the_source_and_seven_large_captioned_tiles(shifting):
     assert centres(page) == [50, 50, 60, 70, 80, 90, 100, 110]
     greys = np.asarray(page)
     assert all(greys[:18, place * 148 : place * 148 + 144].min() < 128 for place in range(8))
+
+
+def test_a_sheet_tells_its_strength_above_its_columns_where_it_is_below_1(shifting):
+    picture, own = np.full((1, 48, 48), 50, np.uint8), torch.eye(CLASSES)[4]
+    rows = np.repeat(picture[None, None], 8, axis=1)
+    for strength, captions in (
+        (1.0, ("source", *EXPRESSIONS)),
+        (0.5, ("source", *(f"{name} 0.5" for name in EXPRESSIONS))),
+    ):
+        page = np.asarray(shifting.sheet(picture, own, strength))
+        assert np.array_equal(page[:18], np.asarray(sheet(rows, captions, 144))[:18])
 
 
 def test_a_picture_file_is_read_as_the_networks_want_it(snapshot_file, face_png, drawn_index):
