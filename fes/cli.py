@@ -52,6 +52,7 @@ class JudgeTrain:
     training: tyro.conf.OmitArgPrefixes[JudgeConfig] = field(default_factory=JudgeConfig)
 
     def run(self) -> None:
+        check_file("--out", self.out, ".safetensors")
         self.training.check()
         check_shape(self.resolution, self.channels)
         mixture = Mixture.load(self.data, StreamConfig())
@@ -60,7 +61,6 @@ class JudgeTrain:
         if not held_out:
             raise InputError(f"{mixture.place} has no test or valid split to test a judge on")
         check_labels(held_out)  # before anything long begins
-        check_file("--out", self.out)
         training = replace(self.training, kind=self.training.architecture)
         judge = new_judge(training.architecture, *shape, training.seed)
         with progress("judge") as tell:

@@ -48,10 +48,13 @@ def make_folder(path: Path) -> None:
         raise InputError(f"cannot write to the folder {path}: {error.strerror}") from None
 
 
-def check_file(flag: str, path: Path) -> None:
-    """Raises `InputError`, which names the flag, where a file of that name could not be written later on."""
+def check_file(flag: str, path: Path, ending: str = "") -> None:
+    """Raises `InputError`, which names the flag, where a file of that name could not be written later on, or
+    does not end as it should."""
     if os.path.isdir(path):  # which a name that is too long does not trouble
         raise InputError(f"{flag} {path} is a folder: name a file in it")
+    if not path.name.lower().endswith(ending):
+        raise InputError(f"{flag} {path}: let it end in {ending}")
     make_folder(path.parent)
 
 

@@ -44,11 +44,11 @@ def test_ctrl_c_ends_a_judges_training_in_one_sentence_and_leaves_nothing(
     drawn_folder, tmp_path, capsys, monkeypatch
 ):
     monkeypatch.setattr("fes.cli.progress", interrupted_at_the_first_batch)
-    asked = ["judge", "train", "--data", str(drawn_folder), "--out", str(tmp_path / "judge"), "--batch", "8"]
+    asked = ["judge", "train", "--data", str(drawn_folder), "--out", str(tmp_path / "a.safetensors")]
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     try:
         with pytest.raises(SystemExit) as ended:
-            main([*asked, "--kimg", "0.08"])
+            main([*asked, "--batch", "8", "--kimg", "0.08"])
     finally:
         signal.signal(signal.SIGINT, before)
     assert ended.value.code == 130
@@ -73,7 +73,7 @@ def test_a_judge_is_not_tested_on_pictures_without_labels(
     drawn_folder, unlabelled_folder, drawn_judge, tmp_path, capsys
 ):
     told = "the held-out pictures have no labels"
-    train = ["judge", "train", "--data", unlabelled_folder, "--out", tmp_path / "new"]
+    train = ["judge", "train", "--data", unlabelled_folder, "--out", tmp_path / "new.safetensors"]
     assert told in sentence(capsys, *train)
     save_judge(tmp_path / "judge", drawn_judge)
     assert told in sentence(
@@ -85,7 +85,7 @@ def test_a_judge_is_not_tested_on_pictures_without_labels(
 def test_a_judge_that_cannot_be_tested_is_told_before_it_is_trained(tmp_path, capsys):
     options = DrawnOptions(train_identities=1, valid_identities=0, test_identities=0)
     build(draw(options), tmp_path / "data", BuildOptions(workers=1))
-    asked = ["judge", "train", "--data", tmp_path / "data", "--out", tmp_path / "judge"]
+    asked = ["judge", "train", "--data", tmp_path / "data", "--out", tmp_path / "a.safetensors"]
     assert sentence(capsys, *asked).endswith("data has no test or valid split to test a judge on")
     assert "--resolution is 50: it must be 48 or 64 times" in sentence(capsys, *asked, "--resolution", 50)
 
@@ -103,8 +103,13 @@ def test_a_judge_that_cannot_be_written_is_told_before_it_is_trained(drawn_folde
 def test_settings_of_a_judge_that_make_no_sense_are_told_in_one_sentence(
     drawn_folder, tmp_path, capsys, flag, value
 ):
-    asked = ["judge", "train", "--data", drawn_folder, "--out", tmp_path / "judge", flag, value]
+    asked = ["judge", "train", "--data", drawn_folder, "--out", tmp_path / "a.safetensors", flag, value]
     assert f"{flag} is " in sentence(capsys, *asked)
+
+
+def test_a_judge_whose_name_ends_otherwise_is_refused_at_once(tmp_path, capsys):
+    told = sentence(capsys, "judge", "train", "--data", tmp_path / "none", "--out", tmp_path / "a.txt")
+    assert told == f"fes: --out {tmp_path / 'a.txt'}: let it end in .safetensors"
 
 
 def test_help_names_the_commands(capsys):
