@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import tyro
 
-from fes.commandline import check_words
+from fes.commandline import check_words, parsed
 from fes.config import Config
 from fes.errors import InputError
 from fes.hardware import Hardware, check_hardware
@@ -94,14 +94,14 @@ def _parse(arguments: Sequence[str], known: argparse.Namespace, tree: object) ->
     file = known.config
     settings = from_tree(Config, tree, str(file), missing=tyro.MISSING)
     default = Arguments(**vars(settings), config=file)
-    parsed = tyro.cli(Arguments, args=arguments, default=default, prog="train.py")
+    given = parsed(Arguments, arguments, "train.py", default=default)
     if known.data is None:
         _refuse_commands(settings.data, file)
     asked = Asked(
-        config=check(_part(parsed, Config)),
-        hardware=check_hardware(_part(parsed, Hardware)),
-        dry_run=parsed.dry_run,
-        allow_change=tuple(name.replace("-", "_") for name in parsed.allow_change),
+        config=check(_part(given, Config)),
+        hardware=check_hardware(_part(given, Hardware)),
+        dry_run=given.dry_run,
+        allow_change=tuple(name.replace("-", "_") for name in given.allow_change),
     )
     if not any(asked.allow_change) and any(_flag(word) == "--allow-change" for word in arguments):
         raise InputError(f"--allow-change names no setting that may change; {changes_told()}")

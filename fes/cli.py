@@ -1,6 +1,8 @@
-"""`fes`: what people do with trained weights."""
+"""What people do with trained weights: `fes`."""
 
 import contextlib
+import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,7 +13,7 @@ from typing import Annotated, Literal
 import tyro
 
 from fes.bench import Bench
-from fes.commandline import check_words, readers_may_leave
+from fes.commandline import parsed_command, readers_may_leave, tell_version
 from fes.config import StreamConfig
 from fes.errors import InputError, told_in_one_sentence
 from fes.evaluation.command import EvaluateOptions, evaluate_command
@@ -107,7 +109,7 @@ class Judge:
 class Evaluate:
     """Measure the snapshots of a run on held-out faces; docs/evaluation.md says what the figures mean."""
 
-    options: tyro.conf.OmitArgPrefixes[EvaluateOptions]
+    options: Annotated[EvaluateOptions, tyro.conf.arg(name="")]
 
     def run(self) -> None:
         evaluate_command(self.options)
@@ -156,11 +158,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line of `fes`."""
     arguments = sys.argv[1:] if arguments is None else arguments
     with told_in_one_sentence("fes"), _stopped_in_one_sentence(), readers_may_leave():
-        check_words(arguments, COMMANDS)
+        tell_version(arguments, "fes")
+        _refuse_a_lone_file(arguments)
         if list(arguments[:2]) == ["selfcheck", "gradients"]:  # the words that follow are train.py's
             check_gradients(arguments[2:])
         config = (tyro.conf.FlagCreatePairsOff,)
-        tyro.cli(Command, args=arguments, prog="fes", config=config).run()
+        parsed_command(Command, COMMANDS, arguments, "fes", __doc__, config).run()
+
+
+def _refuse_a_lone_file(arguments: Sequence[str]) -> None:
+    """Raises `InputError` where a picture's name stands in the place of a command."""
+    if arguments and arguments[0] not in COMMANDS and os.path.isfile(arguments[0]):
+        meant = shlex.join(["fes", "synthesize", arguments[0]])
+        raise InputError(f"there is no command '{arguments[0]}'; did you mean '{meant}'?")
 
 
 if __name__ == "__main__":

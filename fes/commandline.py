@@ -7,20 +7,84 @@ import contextlib
 import dataclasses
 import difflib
 import os
+import re
 import sys
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TextIO
+from pathlib import Path
+from typing import Any, TextIO, TypeVar
 
 import tyro
 
+from fes import __version__
 from fes.errors import InputError, nearest
+from fes.helptexts import give_help_texts
 from shards.schema import Square
 
 Commands = type | Mapping[str, "Commands"]
 """A dataclass whose fields are the flags, or commands by name."""
 _POSITIONAL = typing.get_args(tyro.conf.Positional[int])[1]
 """How tyro marks a field that is written without a flag."""
+_HELP = "-h", "--help", "-H", "--help-verbose"
+_OF_TYRO = "--tyro-"
+"""How its own flags begin, which print what completes words in a shell."""
+Kind = TypeVar("Kind")
+
+
+def parsed(kind: type[Kind], arguments: Sequence[str], prog: str, **more: Any) -> Kind:
+    """A dataclass, or one of a union of some, filled from the words of a command line.
+
+    Args:
+        more: what `tyro.cli` takes besides, such as `default` and `config`.
+
+    Raises:
+        InputError: there are words for which there is no place.
+        SystemExit: with code 0 after the help that was asked for; with code 2, a flag is missing, or its
+            value does not parse.
+    """
+    give_help_texts(kind)
+    filled, rest = tyro.cli(kind, args=arguments, prog=prog, return_unknown_args=True, **more)
+    if rest:
+        _refuse(rest, kind, prog)
+    return filled
+
+
+def parsed_command(
+    every: type[Kind],
+    commands: Mapping[str, Commands],
+    arguments: Sequence[str],
+    program: str,
+    description: str,
+    config: Sequence[Any],
+) -> Kind:
+    """What `parsed` fills, of the command that is named: whatever is told names its help, not the program's.
+
+    Args:
+        every: the union of all commands, whose help shows them.
+        commands: the same by name.
+
+    Raises:
+        InputError: as `check_words`; or no command is named.
+        SystemExit: as `parsed`.
+    """
+    check_words(arguments, commands)
+    words, meant = _walk(arguments, commands)
+    prog = " ".join([program, *words])
+    if isinstance(meant, type):
+        return parsed(meant, arguments[len(words) :], prog, config=config)
+    if not any(word in _HELP or word.startswith(_OF_TYRO) for word in arguments):
+        raise InputError(
+            f"name a command after '{prog}': {', '.join(meant)}; '{prog} --help' tells what each does"
+        )
+    told = f"{description} --version tells which version this is."
+    return parsed(every, arguments, program, description=told, config=config)
+
+
+def tell_version(arguments: Sequence[str], program: str) -> None:
+    """Where `--version` is asked for, prints which one this is, and ends."""
+    if list(arguments) == ["--version"]:
+        print(f"{program} {__version__}")
+        raise SystemExit(0)
 
 
 def check_words(
@@ -33,20 +97,33 @@ def check_words(
         pairs: whether what `--quick` switches on, `--no-quick` switches off.
 
     Raises:
-        InputError: a command or a flag that does not exist, with the nearest one that does; or a flag for
-            what is written without one.
+        InputError: a command or a flag that does not exist, with the nearest one that does; a flag for what
+            is written without one; or a file whose name is empty.
     """
-    for at, word in enumerate(arguments):
-        if isinstance(commands, type) or word.startswith("-"):
-            break
-        if word not in commands:
+    _, meant = _walk(arguments, commands)
+    if isinstance(meant, type):
+        _refuse_flags_of_positionals(arguments, meant)
+        flags = dict(_flags(meant, prefixed))
+        off = [_switched_off(flag) for flag, hint in flags.items() if pairs and hint is bool]
+        _check_flags(arguments, ["--help", *flags, *off])
+        _refuse_empty_paths(arguments, flags)
+
+
+def _walk(arguments: Sequence[str], commands: Commands) -> tuple[Sequence[str], Commands]:
+    """The words that name a command, and what they name.
+
+    Raises:
+        InputError: there is no such command.
+    """
+    at = 0
+    while not isinstance(commands, type) and at < len(arguments) and not arguments[at].startswith("-"):
+        if arguments[at] not in commands:
             raise InputError(
-                f"there is no command '{' '.join(arguments[: at + 1])}'{nearest(word, commands)}"
+                f"there is no command '{' '.join(arguments[: at + 1])}'{nearest(arguments[at], commands)}"
             )
-        commands = commands[word]
-    if isinstance(commands, type):
-        _refuse_flags_of_positionals(arguments, commands)
-        _check_flags(arguments, ["--help", *_flags(commands, prefixed, pairs)])
+        commands = commands[arguments[at]]
+        at += 1
+    return arguments[:at], commands
 
 
 @contextlib.contextmanager
@@ -132,18 +209,40 @@ def _positionals(kind: type) -> Iterator[str]:
             yield name
 
 
-def _flags(kind: type, prefixed: bool, pairs: bool, prefix: str = "--") -> list[str]:
-    flags = []
+def _flags(kind: type, prefixed: bool, prefix: str = "--") -> Iterator[tuple[str, object]]:
+    """The flags of a dataclass, and the type of what follows each."""
     hints = typing.get_type_hints(kind)
     for spec in dataclasses.fields(kind):
-        name = prefix + spec.name.replace("_", "-")
-        if dataclasses.is_dataclass(hints[spec.name]):
-            flags += _flags(hints[spec.name], prefixed, pairs, f"{name}." if prefixed else prefix)
+        name, hint = prefix + spec.name.replace("_", "-"), hints[spec.name]
+        if dataclasses.is_dataclass(hint):
+            yield from _flags(hint, prefixed, f"{name}." if prefixed else prefix)
         else:
-            flags.append(name)
-            if pairs and hints[spec.name] is bool:
-                flags.append(f"{prefix}no-{spec.name.replace('_', '-')}")
-    return flags
+            yield name, hint
+
+
+def _switched_off(flag: str) -> str:
+    """`--augment.flips` -> `--augment.no-flips`."""
+    before, last = re.fullmatch(r"(--(?:.*\.)?)([^.]*)", flag).groups()
+    return f"{before}no-{last}"
+
+
+def _refuse_empty_paths(arguments: Sequence[str], flags: Mapping[str, object]) -> None:
+    """Of an empty name, as of a variable of a shell that is not set, `Path` makes this folder."""
+    paths = {flag for flag, hint in flags.items() if Path in (hint, *typing.get_args(hint))}
+    for word, following in zip(arguments, [*arguments[1:], None], strict=True):
+        flag, equals, value = word.partition("=")
+        if flag.replace("_", "-") in paths and (value if equals else following) == "":
+            raise InputError(f"{flag} is empty: name a file or folder after it")
+
+
+def _refuse(rest: Sequence[str], kind: type, prog: str) -> None:
+    """Raises `InputError`, which names words for which a command has no place."""
+    told = ", ".join(rest)
+    if rest[0].startswith("-"):
+        raise InputError(f"there is no flag {rest[0]}; '{prog} --help' lists them all")
+    if isinstance(kind, type) and (name := next(_positionals(kind), None)):
+        raise InputError(f"one {name.replace('_', ' ')} at a time: leave out {told}")
+    raise InputError(f"{told} follows no flag: leave it out; '{prog} --help' lists the flags")
 
 
 def _check_flags(arguments: Sequence[str], flags: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from fes.commandline import check_words, readers_may_leave
+from fes.commandline import parsed_command, readers_may_leave, tell_version
 from fes.errors import InputError, told_in_one_sentence
 from fes.expressions import EXPRESSIONS
 from fes.machine import cores
@@ -174,8 +174,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and exits: 0 done, 1 faults found, 2 input that cannot be used, 130 or 143 stopped."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     with told_in_one_sentence(PROGRAM), readers_may_leave():
-        check_words(arguments, COMMANDS)
-        command = tyro.cli(Command, prog=PROGRAM, args=arguments, description=__doc__, config=STYLE)
+        tell_version(arguments, PROGRAM)
+        command = parsed_command(Command, COMMANDS, arguments, PROGRAM, __doc__, STYLE)
         before = signal.signal(signal.SIGTERM, _terminate)
         try:
             raise SystemExit(command.run())

@@ -25,6 +25,7 @@ LAYERS = (
         "adaptive",
         "edges",
         "drawing",
+        "helptexts",
     },
     {"hardware", "config", "tree", "files", "commandline", "order", "mix", "augment", "shipped"},
     {"validity", "levels", "framing", "pictures"},

@@ -4,6 +4,7 @@ import contextlib
 import signal
 import subprocess
 import sys
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -125,6 +126,43 @@ def test_help_lists_no_flag_that_is_refused(command, capsys):
     with pytest.raises(SystemExit):
         main([*command, "--help"])
     assert "--no-" not in capsys.readouterr().out
+
+
+def test_a_version_is_told(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"fes {metadata.version('fes')}\n"
+
+
+def test_a_picture_in_the_place_of_a_command_is_told_the_command(face_png, tmp_path, capsys):
+    told = f"there is no command '{face_png}'; did you mean 'fes synthesize {face_png}'?"
+    assert told in sentence(capsys, face_png)
+    assert "choose from synthesize, export, " in sentence(capsys, tmp_path / "none.png")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["synthesize"],
+        ["synthesize", "me.png", "--to"],
+        ["synthesize", "me.png", "--strength", "x"],
+        ["synthesize", "me.png", "--detail", "x"],
+        ["synthesize", "me.png", "-o", "a.png"],
+    ],
+)
+def test_an_error_of_a_command_names_the_help_of_that_command(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert "fes synthesize --help" in told
+    assert "fes --help" not in told
+
+
+def test_a_command_that_is_not_named_is_asked_for_in_one_sentence(capsys):
+    assert sentence(capsys, "judge").startswith("fes: name a command after 'fes judge': train, test;")
+    assert sentence(capsys).startswith("fes: name a command after 'fes': synthesize, export,")
 
 
 def test_a_reader_that_leaves_takes_no_answer_away_and_no_traceback_comes():

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import tyro
 
-from fes.commandline import check_words, part_of_picture
+from fes import __version__
+from fes.commandline import check_words, parsed, part_of_picture, tell_version
 from fes.errors import InputError
 
 
@@ -26,6 +27,8 @@ class Outer:
 class Bare:
     face_file: tyro.conf.Positional[Path]
     plain: int = 0
+    out: Path | None = None
+    note: str = ""
 
 
 COMMANDS = {"run": Outer, "draw": Bare, "group": {"first": Inner, "second": Inner}}
@@ -97,3 +100,35 @@ def test_the_words_that_stand_for_a_part_of_a_picture_are_told():
         InputError, match=r"--crop fund is no square: .* write 'found' for .*, or 'middle' for"
     ):
         part_of_picture("--crop", "fund")
+
+
+@pytest.mark.parametrize("words", [["--out", ""], ["--out="], ["--plain", "3", "--out", ""]])
+def test_a_file_whose_name_is_empty_is_told(words):
+    with pytest.raises(InputError, match=r"^--out is empty: name a file or folder after it$"):
+        check_words(["draw", "face.png", *words], COMMANDS)
+    check_words(["draw", "face.png", "--note", "", "--out", "a"], COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "told"),
+    [
+        (
+            Bare,
+            ["a.png", "b.png", "--plain", "3", "c.png"],
+            "one face file at a time: leave out b.png, c.png",
+        ),
+        (Bare, ["a.png", "-o", "b.png"], "there is no flag -o; 'fes draw --help' lists them all"),
+        (Outer, ["a.png"], "a.png follows no flag: leave it out; 'fes draw --help' lists the flags"),
+    ],
+)
+def test_a_word_for_which_there_is_no_place_is_told(kind, words, told):
+    with pytest.raises(InputError, match=f"^{told}$"):
+        parsed(kind, words, "fes draw")
+
+
+def test_a_version_is_told_where_it_alone_is_asked_for(capsys):
+    tell_version(["run", "--version"], "fes")
+    with pytest.raises(SystemExit) as ended:
+        tell_version(["--version"], "fes-shards")
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"fes-shards {__version__}\n"

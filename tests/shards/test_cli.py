@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fes import __version__
 from fes.expressions import EXPRESSIONS
 from shards import cli
 from shards.index import ShardIndex
@@ -57,6 +58,19 @@ def test_drawn_shards_are_built_shown_and_verified_from_the_command_line(tmp_pat
     code, text, _ = run("verify", folder)
     assert code == 0
     assert "35 samples, no fault" in text
+
+
+def test_the_version_and_the_help_of_each_command_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"fes-shards {__version__}\n"
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["build", "folder"])
+    assert ended.value.code == 2
+    assert "fes-shards build folder --help" in capsys.readouterr().err
+    told = sentence_of(capsys, "verify", "one", "two")
+    assert told == "fes-shards: one folder at a time: leave out two"
 
 
 def test_a_good_file_with_bad_rows_builds_and_every_bad_row_is_counted_and_named(
