@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from fes.commandline import FOUND, part_of_picture
-from fes.errors import InputError, nearest
-from fes.expressions import EXPRESSIONS, expression_label
+from fes.errors import InputError
+from fes.expressions import EXPRESSIONS, expression_label, expression_meant
 from fes.files import check_file
-from fes.framing import framed
+from fes.framing import PHOTOGRAPH, Frame, check_found, framed
 from fes.judge import load_judge
 from fes.photograph import Fine, Photograph
 from fes.pictures import as_image, check_ending, told_by_name, write_picture
@@ -27,8 +26,8 @@ from fes.shipped import shipped_judge, shipped_retoucher, shipped_synthesizer
 from fes.snapshot import export_snapshot
 from fes.synthesizer import Synthesizer
 
-_LARGE = 96
-"""Pixels of a picture's shorter side from which on it is a photograph, and no face of a data set."""
+_LEAST = 24
+"""Pixels a side of the smallest face that is changed: of a smaller one, most would be made up."""
 _MUCH = 0.3
 """Share of a face from which on what is drawn over it cannot hide among a photograph's pixels."""
 _TILE = 256
@@ -64,31 +63,48 @@ class Synthesize:
     judge: Path | None = None
     """A judge made by 'fes judge train'. None: the judge that comes with fes."""
     crop: str = FOUND
-    """What to draw of the picture: the largest face that is found, or all where it is a face itself (found);
-    the square LEFT,TOP,SIDE, in pixels, from the hair to the chin; or the central square (middle)."""
+    """What to draw of the picture: the largest face that is found, without which nothing is written, or all
+    where it is a face itself (found); the square LEFT,TOP,SIDE, in pixels, from the hair to the chin; or the
+    central square (middle)."""
 
     def run(self) -> None:
-        self._check()
-        part = part_of_picture("--crop", self.crop)
         label, source = _label("--to", self.to), _label("--source", self.source)
+        self._check()
+        photograph, frame = self._framed()
         named = Synthesizer.load(self.weights) if self.weights else None
-        photograph = Photograph.read(self.image)
-        frame = framed(photograph.pixels, part)
-        photograph = photograph.around(frame.square)
         retouched = self._retouched(photograph, named)
         synthesizer = named or Synthesizer.load(shipped_retoucher() if retouched else shipped_synthesizer())
         picture = synthesizer.see(photograph)
         own = self._own(source, torch.from_numpy(picture)) if self.strip or self.strength < 1 else None
-        start = time.perf_counter()
+        check_file("--out", self.out)
         with _told_of_memory(photograph):
             drawn = self._drawn(synthesizer, picture, label, own, photograph if retouched else None)
-            seconds = time.perf_counter() - start
+            replaced = " in place of the one before" if os.path.exists(self.out) else ""
             write_picture(drawn, self.out)
+        weights = f" (weights of {named.snapshot.kimg:g} kimg)" if named else ""
         print(
-            f"wrote {self.out} ({seconds:.2f} s, weights of {synthesizer.snapshot.kimg:g} kimg): "
-            f"{frame.told} of {photograph.told} {_detail(synthesizer, picture, retouched, bool(named))}"
-            f"{frame.advice}"
+            f"wrote {self.out}{replaced}{weights}: {frame.told} of {photograph.told} "
+            f"{_detail(synthesizer, picture, retouched, bool(named))}{frame.advice}"
         )
+
+    def _framed(self) -> tuple[Photograph, Frame]:
+        """The photograph with the square that is to be changed, and what to say of that.
+
+        Raises:
+            InputError: there is no such photograph or square, no face is found, or the square is too small.
+        """
+        part = part_of_picture("--crop", self.crop)
+        photograph = Photograph.read(self.image)
+        frame = framed(photograph.pixels, part)
+        check_found(frame, photograph.pixels, self.image)
+        photograph = photograph.around(frame.square)
+        side = photograph.square[2]
+        if side < _LEAST:
+            raise InputError(
+                f"{frame.told} of {self.image} is {side} px a side: take a larger picture or --crop, as of "
+                f"fewer than {_LEAST} px most of a face would be made up"
+            )
+        return photograph, frame
 
     def _retouched(self, photograph: Photograph, named: Synthesizer | None) -> bool:
         """Whether the photograph's own pixels are to be changed; else the network's are drawn.
@@ -96,7 +112,7 @@ class Synthesize:
         Raises:
             InputError: they are to be, and the networks that are named cannot.
         """
-        by_itself = named is None and min(photograph.pixels.shape[:2]) >= _LARGE
+        by_itself = named is None and min(photograph.pixels.shape[:2]) >= PHOTOGRAPH
         if self.detail == "network" or (self.detail is None and not by_itself):
             return False
         if named and not named.retouches:
@@ -110,9 +126,9 @@ class Synthesize:
         self._check_strength()
         with told_by_name(self.image):
             self.image.stat()
-        if not os.path.isdir(self.out):
-            check_ending("--out", self.out)
-        check_file("--out", self.out)
+        if os.path.isdir(self.out):
+            raise InputError(f"--out {self.out} is a folder: name a file in it")
+        check_ending("--out", self.out)
         if os.path.exists(self.out) and self.out.samefile(self.image):
             raise InputError(f"--out {self.out} is the picture itself: name another file")
 
@@ -188,7 +204,7 @@ class Export:
     """A word to whoever uses it, which is kept in the file."""
 
     def run(self) -> None:
-        check_file("--out", self.out)
+        check_file("--out", self.out, ".safetensors")
         if not self.weights:
             raise InputError("--weights names no snapshot: name one, or several to average them")
         export_snapshot(self.weights, self.out, self.note)
@@ -226,7 +242,9 @@ def _label(flag: str, name: str | None) -> int | None:
         return None
     label = expression_label(name)
     if label is None:
-        raise InputError(f"{flag} {name} is no expression{nearest(name, EXPRESSIONS)}")
+        meant = expression_meant(name)
+        advice = f"did you mean '{meant}'?" if meant else f"choose from {', '.join(EXPRESSIONS)}"
+        raise InputError(f"{flag} {name} is no expression; {advice}")
     return label
 
 

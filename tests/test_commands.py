@@ -64,7 +64,7 @@ def test_from_shards_to_seven_expressions(tmp_path: Path) -> None:
     people = ["--train-identities", "8", "--valid-identities", "1", "--test-identities", "1"]
     train = ["fes/train.py", "--config", str(tmp_path / "tiny.yaml"), "--data", data, "--run", run]
     face = str(tmp_path / "face.png")
-    Image.new("RGB", (120, 100), "grey").save(face)
+    Image.new("RGB", (100, 90), "grey").save(face)
     for words in (
         ["shards", "build", "drawn", "--out", data, *people],
         ["shards", "verify", data],

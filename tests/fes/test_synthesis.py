@@ -55,8 +55,17 @@ def test_a_sheet_of_all_expressions(snapshot_file, face_png, tmp_path, capsys):
     with Image.open(out) as image:
         assert image.size == (8 * (144 + 4) - 4, 18 + 144)
     told = capsys.readouterr().out
-    assert told.startswith(f"wrote {out} (")
-    assert "weights of 0 kimg" in told
+    assert told == f"wrote {out} (weights of 0 kimg): the central square of {face_png} as 48 px, grey\n"
+
+
+def test_a_file_that_is_replaced_is_told_and_of_the_weights_that_come_with_fes_no_length(
+    face_png, tmp_path, capsys
+):
+    out = tmp_path / "sheet.png"
+    for replaced in ("", " in place of the one before"):
+        main(["synthesize", str(face_png), "--out", str(out)])
+        told = f"wrote {out}{replaced}: the central square of {face_png} as 48 px, grey\n"
+        assert capsys.readouterr().out == told
 
 
 @pytest.mark.parametrize("name", ["happy", "HAPPINESS"])
@@ -69,7 +78,7 @@ def test_one_expression_from_the_folder_of_a_run(snapshot_file, face_png, tmp_pa
 
 def test_a_photograph_of_another_size_and_in_colour(snapshot_file, tmp_path):
     Image.new("RGB", (300, 200), "teal").save(tmp_path / "photo.jpg")
-    main(synthesize(snapshot_file, tmp_path / "photo.jpg", tmp_path / "out.png"))
+    main(synthesize(snapshot_file, tmp_path / "photo.jpg", tmp_path / "out.png", "--crop", "middle"))
     assert (tmp_path / "out.png").exists()
 
 
@@ -139,6 +148,8 @@ def test_several_snapshots_are_exported_as_their_mean(snapshot_file, tmp_path):
     ("options", "told"),
     [
         (["--to", "hapy"], "--to hapy is no expression; did you mean 'happy'?"),
+        (["--to", "smile"], "--to smile is no expression; did you mean 'happy'?"),
+        (["--source", "foo", "--to", "sad"], "--source foo is no expression; choose from angry,"),
         (
             ["--source", "xyz", "--strength", "0.5"],
             "--source xyz is no expression; choose from angry, disgusted, afraid, happy,",
@@ -180,8 +191,14 @@ def test_pictures_that_cannot_be_read_are_told_in_one_sentence(snapshot_file, tm
     (tmp_path / "note.png").write_text("a note")
     out = tmp_path / "a.png"
     assert "no picture at" in sentence(capsys, *synthesize(snapshot_file, tmp_path / "none.png", out))
-    told = sentence(capsys, *synthesize(snapshot_file, tmp_path / "note.png", out))
-    assert "note.png cannot be read as a picture" in told
+    for name, why in (
+        (tmp_path / "note.png", "is no picture that fes reads (JPEG, PNG, "),
+        (tmp_path, "is a folder: name a picture in it"),
+    ):
+        told = sentence(capsys, *synthesize(snapshot_file, name, out))
+        assert told.startswith(f"fes: {name} {why}")
+    told = sentence(capsys, *synthesize(snapshot_file, "https://example.org/me.jpg", out))
+    assert told.startswith("fes: https://example.org/me.jpg is an address: fetch the picture first")
     assert not out.exists()
 
 
@@ -191,7 +208,7 @@ def test_weights_that_are_none_are_told_in_one_sentence(face_png, tmp_path, caps
     assert "is not a snapshot" in sentence(capsys, *synthesize(face_png, face_png, out))
     assert "holds no snapshot" in sentence(capsys, *synthesize(tmp_path, face_png, out))
     assert "no snapshot and no run" in sentence(
-        capsys, "export", "--weights", tmp_path / "none", "--out", out
+        capsys, "export", "--weights", tmp_path / "none", "--out", tmp_path / "a.safetensors"
     )
 
 
@@ -206,8 +223,12 @@ def test_a_place_that_cannot_be_written_is_told_in_one_sentence(snapshot_file, f
     ):
         assert told in sentence(capsys, *synthesize(snapshot_file, face_png, out))
     assert "--weights names no snapshot" in sentence(
-        capsys, "export", "--out", face_png.parent / "a", "--weights"
+        capsys, "export", "--out", face_png.parent / "a.safetensors", "--weights"
     )
+    assert sentence(capsys, "export", "--weights", snapshot_file, "--out", "a.pt").endswith(
+        "--out a.pt: let it end in .safetensors"
+    )
+    assert "--out is empty: name a file" in sentence(capsys, *synthesize(snapshot_file, face_png, ""))
     export = ["export", "--weights", snapshot_file, "--out", tmp_path / "file" / "a.safetensors"]
     assert "cannot write to the folder" in sentence(capsys, *export)
 
@@ -337,10 +358,38 @@ def test_weights_that_draw_over_most_of_a_photograph_are_told_to_blur_it(face_pn
         assert ("of it is drawn over, in 48 px, which blurs a photograph: --detail network" in told) == much
 
 
-def test_a_face_of_one_pixel_stays_a_pixel(face_png, tmp_path):
-    asked = ["synthesize", str(face_png), "--crop", "0,0,1", "--detail", "photograph", "--to", "happy"]
-    main([*asked, "--out", str(tmp_path / "a.png")])
-    assert np.array_equal(pixels(tmp_path / "a.png")[1:], pixels(face_png)[1:])
+@pytest.mark.parametrize("side", [23, 24])
+def test_a_face_of_so_few_pixels_that_most_would_be_made_up_is_refused(face_png, tmp_path, capsys, side):
+    asked, out = ["synthesize", str(face_png), "--crop", f"0,0,{side}"], tmp_path / "new" / "a.png"
+    if side == 24:
+        main([*asked, "--out", str(out)])
+        assert out.exists()
+    else:
+        told = sentence(capsys, *asked, "--out", out)
+        assert told.startswith(f"fes: the square 0,0,23 of {face_png} is 23 px a side: take a larger picture")
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_of_a_face_of_one_pixel_nothing_else_changes(face_png):
+    shot = Photograph.read(face_png).around((0, 0, 1))
+    synthesizer = Synthesizer.load(shipped.shipped_retoucher())
+    changed = shot.changed(synthesizer.one(synthesizer.see(shot), 3, fine=shot.place()))
+    assert np.array_equal(np.asarray(changed)[1:], pixels(face_png)[1:])
+
+
+def test_a_photograph_without_a_face_or_on_its_side_is_refused_and_nothing_written(tmp_path, capsys):
+    wall = photograph((500, 400), mode="RGB")
+    upright = photograph((500, 400), (people()[0], (210, 130), 150), mode="RGB")
+    for shown, told in ((wall, "no face was found in {}: turn the"), (np.rot90(upright), "{} shows a clear")):
+        Image.fromarray(shown).save(tmp_path / "me.png")
+        asked = ["synthesize", tmp_path / "me.png", "--out", tmp_path / "new" / "a.png"]
+        assert sentence(capsys, *asked).startswith(f"fes: {told.format(tmp_path / 'me.png')}")
+        assert [each.name for each in tmp_path.iterdir()] == ["me.png"]
+
+
+def test_two_pictures_are_refused_in_one_sentence(face_png, tmp_path, capsys):
+    told = sentence(capsys, "synthesize", face_png, tmp_path / "two.jpg", "--to", "sad")
+    assert told == f"fes: one image at a time: leave out {tmp_path / 'two.jpg'}"
 
 
 def test_networks_that_draw_every_pixel_are_told_to_leave_photographs(
