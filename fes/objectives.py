@@ -229,7 +229,8 @@ class AutoencoderObjective(nn.Module):
             "latent": Term(weights.latent_weight, -latent_score.mean(), code.z),
         }
         if weights.feature_weight and self.stage != "autoencoder":
-            distance = feature_error(image_critic.features(x_recon), image_critic.features(x_real))
+            maps = ([h.to(x_real.dtype) for h in image_critic.features(x)] for x in (x_recon, x_real))
+            distance = feature_error(*maps)
             terms["feature"] = Term(weights.feature_weight, distance, x_recon)
         return terms, {"autoencoder/reconstruction_l1": (x_recon.detach() - x_real).abs().mean() / 2}
 
@@ -293,5 +294,6 @@ class AutoencoderObjective(nn.Module):
         if weights.light_weight:
             terms["light"] = Term(weights.light_weight, light_error(x_swap, x_real), x_swap)
         if weights.consistency_weight:
-            terms["consistency"] = Term(weights.consistency_weight, code_error(again.z, code.z), x_swap)
+            error = code_error(again.z.to(x_real.dtype), code.z)
+            terms["consistency"] = Term(weights.consistency_weight, error, x_swap)
         return terms

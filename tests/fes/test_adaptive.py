@@ -48,6 +48,14 @@ def test_it_goes_from_0_to_1_in_the_pictures_told():
         assert adaptive.strength.item() == pytest.approx(min(count / 10, 1.0))
 
 
+def test_it_begins_no_higher_than_the_highest_and_has_a_stride_of_whole_pictures():
+    assert AdaptiveStrength(adapt_kimg=1.0, first=1.0).strength.item() == pytest.approx(0.8)
+    shortest = AdaptiveStrength(adapt_kimg=1e-4, first=1.0, highest=1.0)
+    assert shortest.strength.item() == 1.0
+    update(shortest, np.array([1.0, 1.0, 0.0]))
+    assert shortest.strength.item() == 0.0
+
+
 def test_on_the_target_it_stays():
     adaptive = AdaptiveStrength(adapt_kimg=1.28, first=0.5, target=0.5)
     update(adaptive, np.array([2.0, 1.0, 0.0]))

@@ -37,6 +37,8 @@ def test_strength_0_gives_the_pictures_back_exactly(channels, strength):
     changed = augment(x, uniform(4, AUGMENTATION_DRAWS), strength)
     assert changed.dtype == torch.float32
     assert torch.equal(changed, x)
+    for draw in (0.0, 8.5 / 16):  # the least, and the middle of a pixel
+        assert torch.equal(augment(x, torch.full((4, AUGMENTATION_DRAWS), draw), strength), x)
     (gradient,) = torch.autograd.grad(changed.sum(), x)
     assert torch.equal(gradient, torch.ones_like(x))
 

@@ -21,13 +21,22 @@ def test_critics_go_first_then_the_autoencoder_once(critic_steps):
 
 
 @pytest.mark.parametrize("batch", [1, 7, 32, 100, 256])
-@pytest.mark.parametrize("interval", [0.1, 0.3, 0.7, 1.1, 2.0, 4.35])
+@pytest.mark.parametrize("interval", [0.1, 0.3, 0.7, 1.1, 2.0, 2.01, 4.35])
 def test_due_once_whenever_a_multiple_of_the_interval_is_reached(batch, interval):
     clock = Clock(batch, 5, 100.0)
     every = round(interval * 1000)
     steps = range(1, 10_000 // batch)
     expected = [step for step in steps if step * batch // every > (step - 1) * batch // every]
     assert [step for step in steps if clock.due(interval, step)] == expected
+
+
+@pytest.mark.parametrize("critic_steps", [1, 2, 5])
+def test_sixteen_cycles_lie_between_measurements_of_pulls_and_between_looks_at_held_out(critic_steps):
+    clock, cycle = Clock(8, critic_steps, 1.0), critic_steps + 1
+    steps = range(40 * cycle)
+    assert [step for step in steps if clock.looks_at_held_out(step)] == [0, 16 * cycle, 32 * cycle]
+    measured = [critic_steps + cycles * cycle for cycles in (0, 16, 32)]
+    assert [step for step in steps if clock.measures(step)] == measured
 
 
 def test_an_interval_shorter_than_a_batch_is_due_at_every_step():

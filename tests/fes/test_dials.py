@@ -41,12 +41,15 @@ def test_scales_are_bounded_on_both_sides_and_finite_where_a_term_pulls_not_at_a
     dials.update(pulls(expression=0.0, cycle=1e-9, image=1e9, feature=0.5), alone, 1)
     found = {name: float(dials.scale(name)) for name in ("expression", "cycle", "image", "feature")}
     assert found == {"expression": MOST, "cycle": MOST, "image": 1 / MOST, "feature": 2.0}
+    assert MOST == 10  # as `loss.balance` tells people
 
 
-def test_the_latent_term_and_terms_without_balance_stay_as_they_are():
-    for dials, name in ((Dials(BALANCED), "latent"), (Dials(LossConfig()), "image")):
-        dials.update(pulls(latent=0.5, image=0.5), alone, 1)
-        assert dials.scale(name) == 1.0
+def test_terms_that_do_not_pull_at_pictures_and_terms_without_balance_stay_as_they_are():
+    balanced, plain = Dials(BALANCED), Dials(LossConfig())
+    for dials in (balanced, plain):
+        dials.update(pulls(latent=0.5, paint=0.5, strain=0.5, image=0.5), alone, 1)
+    assert [float(balanced.scale(name)) for name in ("latent", "paint", "strain", "image")] == [1, 1, 1, 2]
+    assert plain.scale("image") == 1.0
 
 
 def test_dials_move_by_the_mean_over_ranks():
@@ -56,6 +59,9 @@ def test_dials_move_by_the_mean_over_ranks():
     # By this rank's own the held-out pictures are worth as much as those trained on, by all ranks' less.
     dials.update(gaps(1.0, 1.0), lambda value: value - torch.tensor([0.0, 0.9]), 100)
     torch.testing.assert_close(dials.strength.item(), 0.6)
+    # On the target, and by less than single precision tells beside it: means are taken in double.
+    dials.update(gaps(1.0, 0.5), lambda value: value + torch.tensor([0.0, 1e-9]), 100)
+    torch.testing.assert_close(dials.strength.item(), 0.5)
 
 
 def test_the_strength_moves_as_adaptive_strength_does_and_only_by_steps_that_saw_held_out_pictures():
@@ -88,6 +94,17 @@ def test_augmentation_follows_the_strength():
     moving = Dials(LossConfig(), AugmentConfig(strength=0.7, adapt_kimg=1.0))
     assert moving.adapts
     assert torch.equal(moving.augmented(x, drawn), expected)
+    moving.update(gaps(1.0, 1.0), alone, 500)
+    torch.testing.assert_close(moving.strength.item(), 0.2)
+    assert torch.equal(moving.augmented(x, drawn), augment(x, drawn.augmentation, 0.2))
+    assert not torch.equal(moving.augmented(x, drawn), expected)
+
+
+def test_dials_move_where_weights_balance_themselves_or_the_strength_adapts():
+    fixed, adaptive = AugmentConfig(strength=0.7), AugmentConfig(adapt_kimg=1.0)
+    assert not Dials(LossConfig(), fixed).move
+    assert Dials(LossConfig(), adaptive).move
+    assert Dials(BALANCED, fixed).move
 
 
 def test_dials_go_on_from_a_state_with_the_same_bits():

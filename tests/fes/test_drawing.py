@@ -73,6 +73,21 @@ def test_a_bent_picture_has_exact_slopes():
     assert torch.autograd.gradcheck(bend, (x.requires_grad_(), flow.requires_grad_()))
 
 
+def test_places_are_told_in_the_precision_of_pictures_whatever_that_of_the_flow_and_around():
+    """Half precision would tell a place among the last nodes to an eighth of one."""
+    x = torch.rand(1, 1, 48, 48, generator=torch.Generator().manual_seed(4))
+    half = (0.3 * numbers(1, 2, 24, 24)).bfloat16()
+    shut = Drawing(torch.zeros(1, 1, 48, 48), x, torch.full((1, 1, 48, 48), -200.0), half)
+    expected = bend(x, half.float()), shut._replace(flow=half.float()).carried_over(x)
+    assert torch.equal(shut.displacement, REACH * torch.tanh(4 * half.float()))
+    for around in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=around):
+            found = bend(x, half), shut.carried_over(x)
+        for one, wanted in zip(found, expected, strict=True):
+            assert one.dtype == torch.float32
+            assert torch.equal(one, wanted)
+
+
 def parts(skip: str) -> Drawing:
     """A drawing whose numbers all learn."""
     made = {"drawn": numbers(2, 3, 8, 8, seed=5)}
@@ -169,6 +184,11 @@ def drawing(flow: bool = True, side: int = 8) -> Drawing:
 @pytest.mark.parametrize("flow", [False, True])
 def test_a_change_that_is_carried_over_to_its_own_source_is_the_picture(flow):
     one = drawing(flow)
+    torch.testing.assert_close(one.carried_over(one.source), one.picture(), rtol=0, atol=1e-14)
+
+
+def test_a_change_in_colours_is_carried_over_to_its_own_source_in_its_colours():
+    one = parts("warp")
     torch.testing.assert_close(one.carried_over(one.source), one.picture(), rtol=0, atol=1e-14)
 
 

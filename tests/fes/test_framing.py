@@ -1,5 +1,6 @@
 """Which square of a photograph is drawn, and what is said of it."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,17 @@ def test_of_several_faces_the_largest_is_drawn_and_the_next_are_told() -> None:
     assert frame.advice.count("--crop") == 3
 
 
+def test_other_faces_are_told_from_the_largest_down_with_what_draws_them() -> None:
+    placed = [(people()[1], (20, 20), 90), (people()[2], (400, 40), 130), (people()[5], (150, 200), 200)]
+    frame = framed(photograph((620, 500), *placed, mode="RGB"), FOUND)
+    assert frame.told == "the face at {},{},{}".format(*frame.square)
+    told = re.fullmatch(
+        r"; it is the largest of 3 that were found: --crop (\S+) or --crop (\S+) draws another", frame.advice
+    )
+    for found, place in zip(told.groups(), [(400, 40, 130), (20, 20, 90)], strict=True):
+        assert tuple(map(int, found.split(","))) == pytest.approx(place, abs=25)
+
+
 @pytest.mark.parametrize("side", [48, 96, 300])
 def test_a_face_that_was_cut_out_is_drawn_as_it_is(side: int) -> None:
     frame = framed(photograph((side, side), (people()[0], (0, 0), side), mode="RGB"), FOUND)
@@ -55,6 +67,7 @@ def test_small_pictures_without_a_face_are_drawn_as_they_are(size: tuple[int, in
     frame = framed(wall, FOUND)
     check_found(frame, wall, Path("me.jpg"))
     assert frame.square is None
+    assert frame.missed
     assert "no face was found: --crop" in frame.advice
 
 

@@ -145,6 +145,37 @@ def test_grey_weights_serve_three_equal_colours_and_the_other_way_round(
         assert_draws_as(back, old, small, small)
 
 
+def test_what_draws_three_colours_draws_their_mean_in_grey_and_its_mask_stays(tiny_config, tiny_model):
+    colour = dataclasses.replace(tiny_model, channels=3, skip="mask")
+    there = a_run(tiny_config, colour).generator.to_image
+    here = grown(tiny_config, dataclasses.replace(colour, channels=1))[0].generator.to_image
+    red, green, blue, mask = there.bias.detach()
+    assert len({red.item(), green.item(), blue.item()}) == 3
+    torch.testing.assert_close(here.bias.detach(), torch.stack([(red + green + blue) / 3, mask]))
+    red, green, blue, mask = there.weight.detach().unbind(1)
+    torch.testing.assert_close(here.weight.detach(), torch.stack([(red + green + blue) / 3, mask], 1))
+
+
+def test_what_draws_three_colours_without_a_mask_draws_their_mean_in_grey(tiny_config, tiny_model):
+    colour = dataclasses.replace(tiny_model, channels=3)
+    there = a_run(tiny_config, colour).generator.to_image
+    here = grown(tiny_config, dataclasses.replace(colour, channels=1))[0].generator.to_image
+    assert len({*there.bias.tolist()}) == 3
+    torch.testing.assert_close(here.bias.detach(), there.bias.detach().mean()[None])
+    torch.testing.assert_close(here.weight.detach(), there.weight.detach().mean(1, keepdim=True))
+
+
+def test_critics_are_those_of_the_newest_state(tiny_config, tiny_model):
+    networks = a_run(tiny_config, tiny_model)
+    with torch.no_grad():
+        networks.image_critic.class_weight.weight.fill_(7.0)
+    config = dataclasses.replace(tiny_config, model=tiny_model)
+    about = {"step": 6, "kimg": 2.0, "config": config, "fingerprint": "data"}
+    save_state(config.run, Parts(networks, Ema(networks, 20.0).average, {}), {}, **about)
+    new, _ = grown(tiny_config, tiny_model)
+    assert (new.image_critic.class_weight.weight == 7.0).all()
+
+
 def _with(config: Config, model: ModelConfig) -> Config:
     return dataclasses.replace(config, model=model)
 
@@ -218,6 +249,21 @@ def test_weights_of_half_precision_can_be_taken(tiny_config, tiny_model):
             {},
             "has networks of another make, which cannot be bridged: give --model.skip mask "
             "--model.max-features 64, as it has",
+        ),
+        (
+            {"latent_dim": 16},
+            {},
+            "another make, which cannot be bridged: give --model.latent-dim 16, as it has",
+        ),
+        (
+            {"blocks": "residual"},
+            {},
+            "another make, which cannot be bridged: give --model.blocks residual, as",
+        ),
+        (
+            {"latent_critic_features": 8},
+            {},
+            "make, which cannot be bridged: give --model.latent-critic-features 8",
         ),
         ({"resolution": 96}, {}, "has networks for 96 px, more than --model.resolution 48"),
         (

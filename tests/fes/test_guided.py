@@ -61,6 +61,7 @@ def test_a_face_whose_partner_is_unclear_is_pulled_until_it_is_clear_itself():
     assert at(None) == [True, False, False, False]
     assert at(0.4) == [True, True, False, False]  # -log sigmoid: 0.693 and 0.127
     assert at(0.1) == [True, True, True, False]
+    assert at(0.0) == [True, True, True, False]  # a bound like others: what is bounded by 0 is never clear
 
 
 def test_a_limit_shortens_only_what_exceeds_it():
@@ -69,6 +70,6 @@ def test_a_limit_shortens_only_what_exceeds_it():
 
 
 def test_the_share_of_faces_read_as_asked_is_told():
-    x = faces(1.0, -1.0, 1.0, 0.0)
-    _, accuracy = guided_error(LossConfig(), read, x, x, refuse, LABEL)
-    assert accuracy.item() == 0.5
+    for x, share in ((faces(1.0, 1.0, -1.0, 1.0), 0.5), (faces(1.0, -1.0, -1.0, -1.0), 0.25)):
+        _, accuracy = guided_error(LossConfig(), read, x, x, refuse, LABEL)
+        assert accuracy.item() == share  # the last has no label, and counts as misread

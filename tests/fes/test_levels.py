@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from fes import train
 from fes.arguments import parse, parse_levels
-from fes.config import Config
+from fes.config import Config, StartConfig
 from fes.edges import edge_among
 from fes.errors import InputError
 from fes.growth import read_other
@@ -106,6 +106,7 @@ def test_the_first_level_may_begin_with_another_run(tiny_config, tmp_path):
         ("48", "levels is '48': it must be a list"),
         ([{"clock": {"total_kimg": 3}}], "level 1 is .* it must have a model with its resolution"),
         ([{"model": {"resolution": 48}, "run": "x"}], "level 1 has its own run: give it for all levels"),
+        ([{"model": {"resolution": 48}, "init_from": "x"}], "level 1 has its own init_from: give it for all"),
     ],
 )
 def test_levels_that_are_none_are_one_sentence(levels, told):
@@ -113,6 +114,21 @@ def test_levels_that_are_none_are_one_sentence(levels, told):
     assert has_levels(tree)
     with pytest.raises(InputError, match=f"^grow.yaml: {told}"):
         split(tree, "grow.yaml")
+
+
+def test_each_level_begins_with_the_one_before_and_has_the_guide_of_all(tiny_config):
+    sizes = [dataclasses.replace(tiny_config.model, resolution=each) for each in (48, 96, 192)]
+    start = StartConfig(encoder=Path("encoder"), guide=Path("guide"))
+    levels = chain([dataclasses.replace(tiny_config, model=each, start=start) for each in sizes], "grow.yaml")
+    runs = [tiny_config.run / each for each in ("48", "96", "192")]
+    assert [each.run for each in levels] == runs
+    assert [each.init_from for each in levels] == [None, *runs[:2]]
+    assert [each.start for each in levels] == [start, *[StartConfig(guide=Path("guide"))] * 2]
+
+
+def test_what_a_level_says_stands_in_place_of_what_is_no_section():
+    level = {"model": {"resolution": 48}, "clock": {"total_kimg": 3}}
+    assert split({"batch": 8, "clock": 7, "levels": [level]}, "grow.yaml") == [{"batch": 8, **level}]
 
 
 def test_resolutions_have_to_rise(tiny_config):
@@ -137,8 +153,8 @@ def test_an_unknown_key_of_a_level_is_an_error_with_the_nearest(tiny_config, tmp
 
 def test_new_blocks_fade_in_with_the_clock_a_cycle_at_a_time(tiny_config):
     config = dataclasses.replace(tiny_config, grow_kimg=FADED)
-    shares = [share_of_new_blocks(config, step) for step in range(12)]
-    assert shares == pytest.approx([0.0] * 3 + [1 / 3] * 3 + [2 / 3] * 3 + [1.0] * 3)
+    shares = [share_of_new_blocks(config, step) for step in range(15)]
+    assert shares == pytest.approx([0.0] * 3 + [1 / 3] * 3 + [2 / 3] * 3 + [1.0] * 6)
 
 
 def test_a_run_of_levels_leaves_one_run_each_and_snapshots_that_can_be_used_at_any_time(climbed):

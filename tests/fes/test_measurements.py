@@ -94,6 +94,28 @@ def test_gaps_are_those_of_the_mean_scores(networks, batch, noise):
         torch.testing.assert_close(measured[f"critic/{critic}_gap"], -parts[f"{critic}_error"].detach())
 
 
+def test_scores_are_those_of_real_ones_and_slopes_are_told_as_their_mean_norm(networks, batch, noise):
+    objective, code = CriticObjective(networks, WEIGHTS), networks.encoder(real(batch.partner_image))
+    _, measured = objective(batch, noise)
+    x_swap = networks.generator(code, batch.label)
+
+    def judged(x: Tensor) -> Tensor:
+        return networks.image_critic(x, batch.label).score
+
+    for name, critic, true, made, share in (
+        ("image", judged, real(batch.image), x_swap, noise.image_epsilon),
+        ("latent", networks.latent_critic, noise.z_prior, code.z, noise.latent_epsilon),
+    ):
+        at = (share * true + (1 - share) * made).detach().requires_grad_()
+        (slope,) = torch.autograd.grad(critic(at).sum(), at)
+        norm = slope.flatten(1).square().sum(1).sqrt().mean()
+        torch.testing.assert_close(measured[f"critic/{name}_gradient_norm"], norm)
+        torch.testing.assert_close(measured[f"critic/{name}_score"], critic(true).mean().detach())
+    gap = objective.image_gap(batch, noise)
+    torch.testing.assert_close(gap, measured["critic/image_gap"])
+    assert not gap.requires_grad  # nothing of a graph is kept for what is only told
+
+
 def test_accuracies_are_shares_of_what_the_head_and_the_guide_read_right(networks, batch, noise):
     head = networks.image_critic.head
     seen = head(real(batch.image)).argmax(1)

@@ -191,8 +191,9 @@ def test_loss_under_bf16_autocast_stays_near_that_in_full_precision(tiny_model, 
     player = objective(networks, ALL)
     expected, _ = player(batch, single)
     with torch.autocast("cpu", torch.bfloat16):
-        loss, _ = player(batch, single)
+        loss, told = player(batch, single)
     loss.backward()
+    assert {each.dtype for each in told.values()} == {torch.float32}  # means are taken in that of pictures
     assert loss.item() == pytest.approx(expected.item(), rel=0.05)
     assert loss.item() != expected.item()  # autocast is at work
     assert all(torch.isfinite(p.grad).all() for p in player.parameters())

@@ -84,6 +84,9 @@ def test_a_change_fades_where_the_photograph_goes_on_and_not_at_its_own_borders(
     assert torch.equal(left[:, 0], torch.ones(60))
     assert torch.equal(left[0, :50], torch.ones(50))
     assert torch.equal(left[:, -1], torch.zeros(60))
+    lower = Photograph(path, pixels, (0, 5, 50)).place().share  # at its left alone
+    assert torch.equal(lower[10:40, 0], torch.ones(30))
+    assert torch.equal(lower[0], torch.zeros(50))
 
 
 def test_a_square_beyond_the_photograph_is_told(tmp_path: Path) -> None:
@@ -236,6 +239,19 @@ def test_a_transparent_photograph_stays_transparent_and_changes_as_it_is_seen_on
     seen = Photograph.read(tmp_path / "a.png").pixels[20:30, 10:50].astype(int)
     wanted = (255 - photograph.pixels[20:30, 10:50].astype(int)).clip(55)  # as dark as 200 of 255 can be
     assert np.abs(seen - wanted).max() <= 1
+
+
+def test_what_is_half_transparent_has_the_nearest_colour_that_is_seen_so_on_white_in_each_channel(tmp_path):
+    clear = Image.new("RGBA", (40, 40), (120, 130, 140, 200))
+    photograph = Photograph.read(saved(clear, tmp_path / "me.png"))
+    red, green, blue = photograph.pixels[0, 0].tolist()
+    face = photograph.place().picture.copy()
+    face[0] = np.arange(60, 100)  # the red alone, from left to right
+    changed = np.asarray(photograph.changed(face))
+    for column, seen in enumerate(range(60, 100)):
+        wanted = [round(255 - (255 - each) * 255 / 200) for each in (seen, green, blue)]
+        assert changed[5, column].tolist() == [*wanted, 200]
+    assert [red, green, blue] != face[:, 0, 0].tolist()
 
 
 def test_where_nothing_changes_what_is_half_transparent_stays_exact(tmp_path):

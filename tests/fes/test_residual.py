@@ -35,6 +35,38 @@ def test_a_block_passes_on_what_it_gets_at_first_and_learns_to_change_it():
     assert block.last.weight.grad.abs().max() > 0
 
 
+def untrained(network: nn.Module) -> nn.Module:
+    """With weights of chance in every convolution, those that a block begins with at 0 included."""
+    torch.manual_seed(0)
+    initialise(network)
+    return network.double()
+
+
+def unit(h: torch.Tensor) -> torch.Tensor:
+    return torch.where(h > 0, h, 0.2 * h)
+
+
+def test_what_a_block_adds_is_two_convolutions_with_a_norm_and_a_unit_between():
+    block, h = untrained(ResidualBlock(8, norm)), noise(2, 8, 6, 6)
+    torch.testing.assert_close(block(h), unit(h + block.last(unit(block.norm(block.first(h))))))
+    block, label = untrained(ResidualGeneratorBlock(16, 8)), torch.tensor([0, 5])
+    h = noise(2, 16, 3, 3)
+    wider = functional.interpolate(block.widen(h), scale_factor=2, mode="bilinear")
+    wider = unit(block.norms[0](wider, label))
+    change = block.last(unit(block.norms[1](block.first(wider), label)))
+    torch.testing.assert_close(block(h, label), unit(wider + change))
+
+
+def test_maps_are_what_blocks_make_of_the_means_of_the_finer_ones(tiny_model):
+    network, x = untrained(ResidualDownsampler(tiny_model, norm)), noise(2, 1, 48, 48)
+    maps, h = network(x), unit(network.from_image(x))
+    for found, name in zip(maps[:-1], ("block48", "block24", "block12", "block6"), strict=True):
+        torch.testing.assert_close(found, network.blocks[name](h))
+        blocks_of_four = found.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).mean((3, 5))
+        h = network.widen[name](blocks_of_four)
+    torch.testing.assert_close(maps[-1], network.last(h))
+
+
 def test_a_generators_block_doubles_adds_and_normalises_by_class_at_first():
     block, label = made(ResidualGeneratorBlock(16, 8)), torch.tensor([0, 5])
     h, joining = noise(2, 16, 3, 3), noise(2, 8, 6, 6)

@@ -67,3 +67,9 @@ def test_a_picture_is_stiff_at_its_edges_whatever_its_contrast_and_size():
         assert at_edge.any()
         torch.testing.assert_close(found[0, :, :9], torch.full((24, 9), 0.1, dtype=torch.float64))
         torch.testing.assert_close(found[0, :, 15:], torch.full((24, 9), 0.1, dtype=torch.float64))
+
+
+def test_what_is_stiff_of_colours_is_what_is_stiff_of_their_grey():
+    x = torch.rand(2, 3, 48, 48, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
+    grey = (x[:, :1] + x[:, 1:2] + x[:, 2:]) / 3
+    torch.testing.assert_close(stiffness(x, 24), stiffness(grey, 24))

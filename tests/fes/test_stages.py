@@ -93,8 +93,10 @@ def test_without_stages_all_is_trained_jointly_and_each_stage_may_be_alone(confi
     assert {stage_at(dataclasses.replace(config, stages=StagesConfig()), step) for step in range(9)} == {
         "joint"
     }
-    alone = dataclasses.replace(config, stages=StagesConfig(gan=GanStage(CYCLE_KIMG)))
-    assert [stage_at(alone, step) for step in range(6)] == 3 * ["gan"] + 3 * ["joint"]
+    for stages in (StagesConfig(gan=GanStage(CYCLE_KIMG)), StagesConfig(opening=OpeningStage(CYCLE_KIMG))):
+        alone = dataclasses.replace(config, stages=stages)
+        (name,) = (name for name, own in vars(stages).items() if getattr(own, "kimg", 0.0))
+        assert [stage_at(alone, step) for step in range(6)] == 3 * [name] + 3 * ["joint"]
 
 
 def test_a_stage_has_its_own_weights_and_rates_and_for_the_rest_those_of_the_run(config):

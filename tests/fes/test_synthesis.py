@@ -1,5 +1,7 @@
 """`fes synthesize` and `fes export`, by command line."""
 
+import dataclasses
+import math
 import re
 import subprocess
 import sys
@@ -13,10 +15,13 @@ from safetensors.torch import load_file
 
 from fes import shipped
 from fes.cli import main
+from fes.config import Config
+from fes.ema import Ema
 from fes.expressions import EXPRESSIONS
 from fes.judge import Judge, load_judge, new_judge, save_judge
+from fes.networks import Networks
 from fes.photograph import Photograph
-from fes.snapshot import load_snapshot
+from fes.snapshot import load_snapshot, save_snapshot
 from fes.synthesizer import Synthesizer
 from tests.fes.sentences import sentence
 from tests.photographs import people, photograph
@@ -116,6 +121,20 @@ def test_an_expression_at_a_strength_counted_from_what_the_judge_reads(
     assert capsys.readouterr().out.startswith(read)
 
 
+def test_the_classes_of_which_the_judge_reads_a_tenth_at_least_are_told_the_greatest_first(
+    snapshot_file, face_png, tmp_path, capsys
+):
+    judge, shares = new_judge("plain", 48, 1, 0), [0.03, 0.25, 0.01, 0.4, 0.13, 0.11, 0.07]
+    with torch.no_grad():
+        judge.classify.weight.zero_()
+        judge.classify.bias.copy_(torch.tensor(shares).log())
+    save_judge(tmp_path / "judge", judge)
+    asked = synthesize(snapshot_file, face_png, tmp_path / "a.png", "--strength", 0.5)
+    main([*asked, "--judge", str(tmp_path / "judge")])
+    read = "happy (0.40), disgusted (0.25), sad (0.13), surprised (0.11); --source tells it otherwise"
+    assert capsys.readouterr().out.splitlines()[0] == f"the judge reads {face_png} as {read}"
+
+
 def test_what_comes_with_fes_is_used_where_nothing_is_named(
     snapshot_file, face_png, judge_file, tmp_path, monkeypatch, capsys
 ):
@@ -135,13 +154,22 @@ def test_what_comes_with_fes_is_used_where_nothing_is_named(
     assert pixels(out).shape == (18 + 144, 6 * (144 + 4) - 4)
 
 
-def test_several_snapshots_are_exported_as_their_mean(snapshot_file, tmp_path):
-    one, mean = tmp_path / "one.safetensors", tmp_path / "mean.safetensors"
-    main(["export", "--weights", str(snapshot_file), "--out", str(one)])
-    main(["export", "--weights", str(snapshot_file), str(snapshot_file), "--out", str(mean)])
-    found, expected = load_file(mean), load_file(one)
-    assert found.keys() == expected.keys()
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
+def test_several_snapshots_are_exported_as_their_mean(snapshot_file, drawn_folder, tiny_model, tmp_path):
+    other, mean = tmp_path / "snapshot-1.safetensors", tmp_path / "mean.safetensors"
+    config = Config(str(drawn_folder), tmp_path, model=tiny_model)
+    save_snapshot(other, Ema(Networks(tiny_model, seed=1), 20.0), config, 0.0, {"source": "drawn"})
+    main(["export", "--weights", str(snapshot_file), str(other), "--out", str(mean)])
+    found, first, second = (load_file(path) for path in (mean, snapshot_file, other))
+    assert found.keys() == first.keys()
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+    for name, value in found.items():
+        torch.testing.assert_close(value.float(), (first[name] + second[name]) / 2, rtol=1e-3, atol=1e-6)
+
+
+def test_a_word_to_whoever_uses_it_is_kept_in_what_is_exported(snapshot_file, tmp_path):
+    out = tmp_path / "mine.safetensors"
+    main(["export", "--weights", str(snapshot_file), "--out", str(out), "--note", "of 27 November"])
+    assert load_snapshot(out).metadata["note"] == "of 27 November"
 
 
 @pytest.mark.parametrize(
@@ -231,6 +259,14 @@ def test_a_place_that_cannot_be_written_is_told_in_one_sentence(snapshot_file, f
     assert "--out is empty: name a file" in sentence(capsys, *synthesize(snapshot_file, face_png, ""))
     export = ["export", "--weights", snapshot_file, "--out", tmp_path / "file" / "a.safetensors"]
     assert "cannot write to the folder" in sentence(capsys, *export)
+
+
+def test_a_picture_is_not_written_over_by_another_of_its_names(snapshot_file, face_png, tmp_path, capsys):
+    me, other = tmp_path / "me.png", tmp_path / "linked.png"
+    me.write_bytes(face_png.read_bytes())
+    other.symlink_to(me)
+    assert f"--out {other} is the picture itself" in sentence(capsys, *synthesize(snapshot_file, me, other))
+    assert me.read_bytes() == face_png.read_bytes()
 
 
 def test_a_photograph_keeps_its_pixels_but_for_the_face_that_is_changed(tmp_path, capsys):
@@ -390,6 +426,27 @@ def test_a_photograph_without_a_face_or_on_its_side_is_refused_and_nothing_writt
 def test_two_pictures_are_refused_in_one_sentence(face_png, tmp_path, capsys):
     told = sentence(capsys, "synthesize", face_png, tmp_path / "two.jpg", "--to", "sad")
     assert told == f"fes: one image at a time: leave out {tmp_path / 'two.jpg'}"
+
+
+@pytest.mark.parametrize(("cover", "much"), [(0.29, False), (0.31, True)])
+def test_it_is_told_from_three_tenths_on_that_are_drawn_over(
+    drawn_folder, tiny_model, face_png, tmp_path, capsys, cover, much
+):
+    config = Config(str(drawn_folder), tmp_path, model=dataclasses.replace(tiny_model, skip="mask"))
+    networks, share = Networks(config.model, seed=0), (cover - 0.02) / 0.98
+    with torch.no_grad():
+        networks.generator.to_image.weight.zero_()
+        networks.generator.to_image.bias[-1] = math.log(share / (1 - share))  # of the mask
+    save_snapshot(tmp_path / "snapshot-1.safetensors", Ema(networks, 20.0), config, 0.0, {})
+    asked = synthesize(tmp_path / "snapshot-1.safetensors", face_png, tmp_path / "a.png")
+    main([*asked, "--detail", "photograph"])
+    assert (f"over all expressions {cover} of it is drawn over" in capsys.readouterr().out) == much
+
+
+def test_a_face_of_one_pixel_stays_a_pixel(face_png, tmp_path):
+    asked = ["synthesize", str(face_png), "--crop", "0,0,1", "--detail", "photograph", "--to", "happy"]
+    main([*asked, "--out", str(tmp_path / "a.png")])
+    assert np.array_equal(pixels(tmp_path / "a.png")[1:], pixels(face_png)[1:])
 
 
 def test_networks_that_draw_every_pixel_are_told_to_leave_photographs(

@@ -15,6 +15,7 @@ from fes.config import (
     GanStage,
     LossConfig,
     ModelConfig,
+    OpeningStage,
     OptimiserConfig,
     StagesConfig,
     StartConfig,
@@ -47,6 +48,7 @@ GUIDE = StartConfig(guide=Path("guide.safetensors"))
 GUIDED = (
     config(start=GUIDE, loss=LossConfig(guide_weight=0.5)),
     config(start=GUIDE, stages=StagesConfig(gan=GanStage(1.0, guide_weight=0.5))),
+    config(start=GUIDE, stages=StagesConfig(opening=OpeningStage(1.0, guide_weight=0.5))),
     config(start=GUIDE, stages=StagesConfig(closing=ClosingStage(1.0, guide_weight=0.5))),
     config(
         start=GUIDE, loss=LossConfig(guide_weight=0.5, guide_painting=0.2), model=ModelConfig(skip="warp")
@@ -65,7 +67,21 @@ UNGUIDED = (
 )
 
 
-@pytest.mark.parametrize("good", [*UNGUIDED, config(loss=LossConfig(0.0, 0.0, 0.0, 0.0)), *GUIDED])
+AT_BOUNDS = (
+    config(loss=LossConfig(0.0, 0.0, 0.0, 0.0)),
+    config(start=GUIDE, init_from=Path("other"), loss=LossConfig(guide_weight=0.5)),
+    config(
+        loss=LossConfig(strain_limit=0.2),
+        stages=StagesConfig(closing=ClosingStage(1.0, strain_weight=0.5)),
+        model=ModelConfig(skip="warp"),
+    ),
+    config(seed=2**63 - 1),
+    config(seed=-(2**63)),
+    config(stages=StagesConfig(AutoencoderStage(0.5), GanStage(0.25), closing=ClosingStage(0.75))),
+)
+
+
+@pytest.mark.parametrize("good", [*UNGUIDED, *AT_BOUNDS, *GUIDED])
 def test_good_values_pass(good):
     assert check(good) is good
 
@@ -183,6 +199,7 @@ def test_good_values_pass(good):
         ),
         ({"loss": LossConfig(strain_limit=0.0)}, "--loss.strain-limit is 0.0: it must be a positive number"),
         ({"loss": LossConfig(paint_free=-0.1)}, "--loss.paint-free is -0.1: it must be"),
+        ({"loss": LossConfig(paint_free=1.5)}, "--loss.paint-free is 1.5: it must be from 0 to 1"),
         (
             {"stages": StagesConfig(closing=ClosingStage(1.0, paint_weight=1.0))},
             "--stages.closing.paint-weight is 1: leave it out, or take --model.skip mask or warp",
@@ -232,6 +249,12 @@ def test_good_values_pass(good):
             "--evaluation.second-judge is a second one: give the first as --evaluation.judge",
         ),
         ({"evaluation": EvaluationConfig(seconds=0.0)}, "--evaluation.seconds is 0.0: it must be a positive"),
+        (
+            {"optimiser": OptimiserConfig(max_gradient_norm=0.0)},
+            "--optimiser.max-gradient-norm is 0.0: it must be a positive number",
+        ),
+        ({"evaluation": EvaluationConfig(faces=0)}, "--evaluation.faces is 0: it must be at least 1"),
+        ({"grow_kimg": 0.0}, "--grow-kimg is 0.0: it must be a positive number"),
         ({"ema_halflife_kimg": 0.0}, "--ema-halflife-kimg is 0.0: it must be a positive number"),
     ],
 )
@@ -275,6 +298,7 @@ def test_what_may_change_within_a_run_is_the_loss_the_optimiser_and_the_average(
     assert len(own) == len(dataclasses.fields(LossConfig)) + len(dataclasses.fields(OptimiserConfig)) + 1
     assert {"stages.opening.critic_rate", "stages.closing.from_kimg"} <= set(names)
     assert not any(name.endswith(".kimg") for name in names)
+    assert "stages.gan.expression_weight" not in names  # the head would begin or cease to learn
     check_changes(names)
 
 
