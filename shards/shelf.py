@@ -1,11 +1,18 @@
 """Where the files of a data set lie: on a shelf, of which the simplest is a folder."""
 
+import contextlib
+import difflib
+import itertools
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from fes.errors import InputError
+from shards.schema import INDEX_NAME
+
+_NAMED, _LOOKED_AT = 5, 1000
+"""Data sets that a message names, and what of a folder is looked at to find them: it may lie far away."""
 
 
 class Shelf(Protocol):
@@ -40,17 +47,20 @@ class Folder:
         )
 
     def document(self, name: str) -> bytes:
-        hint = (
-            f"`fes-shards build drawn --out {self.path}` makes one, `fes-shards build --help` names sources"
-        )
+        hint = "To make a data set: fes-shards build --help"
         if not self.path.is_dir():
-            raise InputError(f"{self.path} is no folder of shards; {hint}")
+            trouble = "is a file, no folder of shards" if self.path.exists() else "does not exist"
+            near = _data_sets_in(self.path.parent, self.path.name)
+            there = f"; {self.path.parent} holds {near}" if near else ""
+            raise InputError(f"{self.path} {trouble}: check the path{there}. {hint}")
         try:
             return (self.path / name).read_bytes()
         except FileNotFoundError:
-            raise InputError(f"{self.path} holds no {name}, so no finished data set; {hint}") from None
+            inside = _data_sets_in(self.path, "")
+            there = f", but data sets, of which one is to be named: {inside}" if inside else ""
+            raise InputError(f"{self.path} holds no {name}, so no finished data set{there}. {hint}") from None
         except OSError as error:
-            raise InputError(f"cannot read {self.path / name} ({error.strerror}); {hint}") from error
+            raise InputError(f"cannot read {self.path / name} ({error.strerror}). {hint}") from error
 
     def open(self, name: str, size: int, sha256: str) -> int:
         try:
@@ -65,3 +75,15 @@ class Folder:
 
     def forget(self, shard: tuple[str, int, str], descriptor: int) -> bool:
         return False
+
+
+def _data_sets_in(folder: Path, like: str) -> str:
+    """As `fer2013, webmorph`: the data sets in a folder, those with the most similar names first."""
+    found: list[str] = []
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in itertools.islice(entries, _LOOKED_AT):
+            if os.path.exists(os.path.join(entry.path, INDEX_NAME)):
+                found.append(entry.name)
+    found.sort(key=lambda name: (-difflib.SequenceMatcher(None, name, like).ratio(), name))
+    more = f" and {len(found) - _NAMED:,} more" if found[_NAMED:] else ""
+    return f"{', '.join(found[:_NAMED])}{more}"

@@ -248,8 +248,7 @@ def test_what_is_wrong_on_one_rank_alone_is_told_with_the_rank(
 
     (places[1] / "data").unlink()
     assert told() == [
-        "train.py: rank 1: data is no folder of shards; `fes-shards build drawn --out data` makes one, "
-        "`fes-shards build --help` names sources"
+        "train.py: rank 1: data does not exist: check the path. To make a data set: fes-shards build --help"
     ]
     (places[1] / "data").symlink_to(unlabelled_folder)
     (line,) = told()

@@ -73,7 +73,7 @@ def test_missing_data_are_told_in_one_sentence(tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["--data", str(tmp_path / "nowhere"), "--run", str(tmp_path / "run")])
     assert ended.value.code == 2
-    assert "nowhere is no folder of shards" in sentence(capsys)
+    assert "nowhere does not exist: check the path. To make a data set: " in sentence(capsys)
 
 
 def test_dry_run_shows_the_plan_and_writes_nothing(tiny_config, tmp_path, capsys):
@@ -119,7 +119,7 @@ def test_a_shape_that_the_data_have_not_is_shown_with_what_it_costs(drawn_folder
         ("{0}:0", "the weight 0: it must be a positive number"),
         ("{0},{0}:2", "the same data twice"),
         ("{0},", "must name a data set before and after each comma"),
-        ("{0},{0}-2:0.3", "-2 is no folder of shards"),
+        ("{0},{0}-2:0.3", "-2 does not exist: check the path; "),
     ],
 )
 def test_data_that_cannot_be_mixed_are_one_sentence(data, told, drawn_folder, tmp_path, capsys):

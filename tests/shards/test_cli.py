@@ -215,7 +215,7 @@ def test_bad_input_is_told_in_one_sentence_with_exit_code_2(
     fer2013 = ["build", "fer2013", *out, "--source"]
     assert "does not exist" in sentence_of(capsys, *fer2013, tmp_path / "no.csv")
     assert "is empty" in sentence_of(capsys, *fer2013, tmp_path / "empty.csv")
-    assert "is no folder of shards" in sentence_of(capsys, "verify", tmp_path / "no")
+    assert "does not exist: check the path" in sentence_of(capsys, "verify", tmp_path / "no")
     assert "holds no index.json" in sentence_of(capsys, "show", tmp_path)
     assert "--channels is 1" in sentence_of(capsys, *DRAWN, *out, "--channels", "4")
     assert "--workers is 1 or more" in sentence_of(capsys, *DRAWN, *out, "--workers", "0")

@@ -51,7 +51,7 @@ def test_where_nothing_is_whole_all_is_left_as_it_is(folder: Path) -> None:
 
 def test_a_folder_without_shards_is_told_in_a_sentence(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(InputError, match="build drawn"):
+        with pytest.raises(InputError, match="fes-shards build --help"):
             repair(folder)
 
 
