@@ -31,6 +31,17 @@ OPENERS = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ\x00": lzma.open, b"BZh": bz2.open}
 ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 SUFFIXES = (".csv", ".gz", ".tgz", ".xz", ".txz", ".bz2", ".tbz2", ".zip", ".tar")
 
+BINARY = {
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"\x89PNG": "a PNG picture",
+    b"GIF8": "a GIF picture",
+    b"%PDF": "a PDF",
+    b"\x89HDF": "an HDF5 file",
+    b"MATLAB": "a MATLAB file",
+    b"PAR1": "a parquet file",
+}
+"""What may be taken for a csv by mistake, by its first bytes. Anything with a zero byte is binary, too."""
+
 TAR_BLOCK = 512
 TAR_FILES, TAR_WITHOUT_DATA = (b"0", b"\0", b"7"), b"123456"
 
@@ -66,8 +77,8 @@ def open_csv(path: Path, preferred: Sequence[str], progress: Progress = no_progr
 
     Of several in an archive the first of the `preferred` is taken, which are names without suffix.
     `progress` is called with the bytes of the file read so far and in all.
-    Raises InputError, also while rows are read, where the file cannot be opened, is damaged or ends too
-    early, has more than MOST_LINES lines, or is an archive in which it is not clear what to take.
+    Raises InputError, also while rows are read, where the file cannot be opened, is no text, is damaged or
+    ends too early, has more than MOST_LINES lines, or is an archive in which it is not clear what to take.
     """
     with contextlib.ExitStack() as stack:
         with _trouble_told(path):
@@ -215,6 +226,9 @@ def _watched(blocks: Iterator[bytes], file: BinaryIO, path: Path, progress: Prog
 def _rows(blocks: Iterator[bytes], path: Path) -> Iterator[list[bytes]]:
     rest, count = b"", 0
     first = next(blocks, b"").removeprefix(BYTE_ORDER_MARK)
+    if kind := _binary(first):
+        wanted = "list" if path.suffix == ".txt" else "csv"
+        raise InputError(f"{path} is {kind}, no {wanted}: check the path")
     for block in itertools.chain([first], blocks, [b"\n"]):
         *lines, rest = (rest + block).split(b"\n")
         rest = rest[: LONGEST_LINE + 1]  # a line without end takes no more memory
@@ -222,6 +236,12 @@ def _rows(blocks: Iterator[bytes], path: Path) -> Iterator[list[bytes]]:
         if count > MOST_LINES:
             raise InputError(f"{path} has more than {MOST_LINES:,} lines: check that it is the right file")
         yield from (_fields(line) for line in lines if line and not line.isspace())
+
+
+def _binary(head: bytes) -> str | None:
+    """What a file is that begins so and is no text; None where it may be one."""
+    known = (kind for magic, kind in BINARY.items() if head.startswith(magic))
+    return next(known, "a binary file" if b"\0" in head[:1000].partition(b"\n")[0] else None)
 
 
 def _fields(line: bytes) -> list[bytes]:

@@ -139,11 +139,18 @@ def test_a_row_that_cannot_be_read_costs_no_other(folder: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("content", ["", "202599\n", "a,b\n1,2\n", "\0\xff" * 500, "x" * 3000])
+@pytest.mark.parametrize("content", ["", "202599\n", "a,b\n1,2\n", "\xff" * 500, "x" * 3000])
 def test_a_list_without_a_usable_row_is_refused(content: str, folder: Path) -> None:
     path = folder.parent / "other.txt"
     put(path, content.encode("latin-1"))
     with pytest.raises(InputError, match=r"other\.txt has no row that tells the identities"):
+        read_celeba(folder, identities=path)
+
+
+def test_a_list_that_is_no_text_is_refused(folder: Path) -> None:
+    path = folder.parent / "other.txt"
+    path.write_bytes(b"\0\xff" * 500)
+    with pytest.raises(InputError, match=r"other\.txt is a binary file, no list: check the path"):
         read_celeba(folder, identities=path)
 
 

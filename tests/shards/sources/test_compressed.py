@@ -221,7 +221,7 @@ def test_an_overlong_line_is_a_row_without_fields(
 
 
 def test_a_line_without_end_takes_no_more_memory_the_longer_it_is(file_of: Callable) -> None:
-    path = file_of(gzip.compress(bytes(100_000_000), 1))
+    path = file_of(gzip.compress(b"0" * 100_000_000, 1))
     tracemalloc.start()
     assert rows_of(path) == [[]]
     _, peak = tracemalloc.get_traced_memory()
@@ -236,6 +236,22 @@ def test_a_line_that_is_no_csv_is_a_row_without_fields(file_of: Callable) -> Non
 def test_a_file_of_too_many_lines_is_not_read_to_its_end(file_of: Callable) -> None:
     with pytest.raises(InputError, match="more than 1,000,000 lines"):
         rows_of(file_of(gzip.compress(b"\n" * 30_000_000, 1)))
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"\xff\xd8\xff\xe0\x00\x10JFIF", "a JPEG picture"),
+        (b"\x89PNG\r\n\x1a\n", "a PNG picture"),
+        (b"%PDF-1.7\n", "a PDF"),
+        (b"a\0b\n", "a binary file"),
+    ],
+)
+def test_what_is_no_text_is_named_and_not_read(file_of: Callable, content: bytes, kind: str) -> None:
+    for path in (file_of(content), file_of(gzip.compress(content))):
+        with pytest.raises(InputError) as caught:
+            rows_of(path)
+        assert str(caught.value) == f"{path} is {kind}, no csv: check the path"
 
 
 def test_an_empty_file_has_no_rows(file_of: Callable) -> None:

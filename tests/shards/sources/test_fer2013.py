@@ -151,7 +151,7 @@ def test_the_stamp_changes_with_the_file_alone(csv_of: CsvOf) -> None:
     [
         (b"", "is empty"),
         (b"emotion,Usage\n0,Training\n", "has no column 'pixels'"),
-        (b"\x7fELF\x00\r\r", "has no column 'pixels'"),
+        (b"\x7fELF\x00\r\r", "is a binary file, no csv"),
         (b"emotion,pixels,Usage\n", "only a header"),
         (b"emotion,pixels,Usage\n9,1 2,Training\n", "can be used: emotion other than 0..6: 1 rows"),
     ],
