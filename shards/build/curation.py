@@ -6,6 +6,7 @@ All of it is told in findings, whether anything is dropped for it or not.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -26,7 +27,6 @@ NEAR_DROPPED = "near-duplicate of a picture that stays"
 LEAK_DROPPED = "picture that stands in valid or test, in train"
 
 DROPPED, KEPT = "dropped", "kept"
-SOME_DROPPED = "kept, but for those listed as dropped"
 
 Dedup = Literal["none", "exact", "near"]
 LEAKS = (("valid", "train"), ("test", "train"), ("test", "valid"))
@@ -66,11 +66,11 @@ def curate(
     """
     pictures = _compared(samples, unreadable, fingerprints)
     dropped = _dropped(pictures, dedup, no_leak)
-    action = SOME_DROPPED if dropped else KEPT
+    gone = np.any([~pictures.usable, *dropped.values()], axis=0)
     findings = [
         *_unusable(pictures, unreadable, samples, what),
-        *_copies(pictures, samples, what, action),
-        *_near(pictures, samples, what, action if dedup == "near" else KEPT),
+        *_copies(pictures, samples, what, gone),
+        *_near(pictures, samples, what, gone),
         *(
             Finding(reason, DROPPED, _origins(samples, np.flatnonzero(those).tolist()), unit=what)
             for reason, those in dropped.items()
@@ -79,8 +79,7 @@ def curate(
     facts = {f"{what}_readable": int(pictures.readable.sum()), "distinct_pictures": int(pictures.first.sum())}
     if pictures.bits < DISTANCE:
         facts["near_duplicates_within_bits"] = pictures.bits
-    usable = pictures.usable & ~np.any([np.zeros_like(pictures.usable), *dropped.values()], axis=0)
-    kept = np.flatnonzero(usable)
+    kept = np.flatnonzero(~gone)
     return Curated(kept, [finding for finding in findings if finding.origins], facts)
 
 
@@ -164,24 +163,32 @@ def _unusable(
     yield Finding(CONSTANT, DROPPED, _origins(samples, constant), unit=what)
 
 
-def _copies(pictures: _Pictures, samples: Sequence[Sample], what: str, action: str) -> Iterator[Finding]:
+def _copies(pictures: _Pictures, samples: Sequence[Sample], what: str, gone: np.ndarray) -> Iterator[Finding]:
     groups = _groups(pictures.exact)
     conflicts = [group for group in groups if len({samples[at].label for at in group} - {UNLABELLED}) > 1]
     for reason, chosen in ((COPIES, groups), (CONFLICTS, conflicts)):
+        action = _action([*chain.from_iterable(chosen)], gone, what)
         yield Finding(reason, action, [_origins(samples, group) for group in chosen], unit="groups")
     for here, there in LEAKS:
         leaked = _leaked(groups, range(len(samples)), samples, here, there)
         reason = LEAK.format(here, what.removesuffix("s"), there)
-        yield Finding(reason, action, _origins(samples, leaked), unit=what)
+        yield Finding(reason, _action(leaked, gone, what), _origins(samples, leaked), unit=what)
 
 
-def _near(pictures: _Pictures, samples: Sequence[Sample], what: str, action: str) -> Iterator[Finding]:
+def _near(pictures: _Pictures, samples: Sequence[Sample], what: str, gone: np.ndarray) -> Iterator[Finding]:
     groups = _groups(pictures.alike)
+    action = _action([*chain.from_iterable(groups)], gone, what)
     yield Finding(NEAR, action, [_origins(samples, group) for group in groups], unit="groups")
     for here, there in LEAKS:
         leaked = _leaked(groups, pictures.exact.tolist(), samples, here, there)
         reason = NEAR_LEAK.format(here, what.removesuffix("s"), there)
-        yield Finding(reason, action, _origins(samples, leaked), unit=what)
+        yield Finding(reason, _action(leaked, gone, what), _origins(samples, leaked), unit=what)
+
+
+def _action(found: Sequence[int], gone: np.ndarray, what: str) -> str:
+    """What became of samples that were found to be copies; why one is dropped is a finding of its own."""
+    dropped = int(gone[list(found)].sum())
+    return f"{dropped:,} of {len(found):,} {what} dropped, the others kept" if dropped else KEPT
 
 
 def _leaked(

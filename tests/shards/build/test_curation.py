@@ -127,7 +127,9 @@ def test_one_of_exact_copies_stays_that_in_test_else_in_valid_else_in_train(no_l
     result = curated(COPIED, dedup="exact", no_leak=no_leak)
     assert result.kept.tolist() == [1, 2, 4, 6]
     assert origins(result) == origins(curated(COPIED)) | {COPY_DROPPED: [0, 3, 5]}
-    assert actions(result)[COPIES] == "kept, but for those listed as dropped"
+    assert actions(result)[COPIES] == "3 of 6 rows dropped, the others kept"
+    assert actions(result)[CONFLICTS] == "1 of 2 rows dropped, the others kept"
+    assert {actions(result)[leak("valid", "train")], actions(result)[COPY_DROPPED]} == {"kept", "dropped"}
 
 
 def test_without_leaks_training_rows_go_whose_picture_stands_in_valid_or_test() -> None:
@@ -136,6 +138,8 @@ def test_without_leaks_training_rows_go_whose_picture_stands_in_valid_or_test() 
     assert result.kept.tolist() == [1, 2, 3, 4, 5, 6, 8]
     assert origins(result)[LEAK_DROPPED] == [0, 7]
     assert actions(result)[LEAK_DROPPED] == "dropped"
+    assert actions(result)[COPIES] == "2 of 9 rows dropped, the others kept"
+    assert {actions(result)[leak("valid", "train")], actions(result)[CONFLICTS]} == {"kept"}
 
 
 def test_no_label_conflicts_with_none() -> None:
@@ -200,7 +204,7 @@ def test_near_duplicates_are_always_told_and_dropped_when_asked(
     }
     assert origins(result) == told | dropped
     assert all(actions(result)[reason] == "dropped" for reason in dropped)
-    assert (actions(result)[NEAR] == "kept") == (dedup != "near")
+    assert actions(result)[NEAR] == (f"{len(gone)} of 7 rows dropped, the others kept" if gone else "kept")
 
 
 def test_exact_copies_alone_are_no_near_duplicates_and_no_near_leaks() -> None:
