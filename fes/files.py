@@ -9,7 +9,7 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from fes.errors import InputError
@@ -46,6 +46,31 @@ def make_folder(path: Path) -> None:
     except OSError as error:
         remove_if_there(probe)
         raise InputError(f"cannot write to the folder {path}: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def folders_left_as_found(path: Path) -> Iterator[None]:
+    """Where what is done within ends with an error, the folder goes again if it was made and left empty, and
+    so do those above it that were made for it."""
+    made = [each for each in (path, *path.parents) if not os.path.lexists(each)]
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # there is something in it, or it was not made at all
+            for each in made:
+                each.rmdir()
+        raise
+
+
+def check_folder(flag: str, path: Path) -> None:
+    """Raises `InputError`, which names the flag, where a folder could not be made or written to."""
+    there = path
+    while not os.path.exists(there) and there != there.parent:
+        there = there.parent
+    if not os.path.isdir(there):
+        raise InputError(f"{flag} {path} cannot be a folder: {there} is a file; name another")
+    if not os.access(there, os.R_OK | os.W_OK | os.X_OK):
+        raise InputError(f"{flag} {path}: you may not read and write in {there}; name another folder")
 
 
 def check_file(flag: str, path: Path, ending: str = "") -> None:

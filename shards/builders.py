@@ -9,6 +9,7 @@ from typing import Literal
 
 from fes.commandline import FOUND, MIDDLE, part_of_picture
 from fes.errors import InputError
+from fes.files import folders_left_as_found
 from shards.build.labelling import JudgeLabeller
 from shards.build.writer import BuildOptions, build, prepare, refuse_other_tars
 from shards.meter import Meter
@@ -45,15 +46,19 @@ class Output(BuildOptions):
         started = time.monotonic()
         self.check()
         label = labeller() if labeller else None
-        prepare(self.out, overwrite=self.overwrite)
-        refuse_other_tars(self.out)
         options = BuildOptions(**{spec.name: getattr(self, spec.name) for spec in fields(BuildOptions)})
-        build(read(), self.out, options, label=label, stages=stage)
-        print_summary(self.out)
+        with folders_left_as_found(self.out):
+            prepare(self.out, overwrite=self.overwrite)
+            refuse_other_tars(self.out)
+            build(read(), self.out, options, label=label, stages=stage)
+        index = print_summary(self.out)
         print(f"report: {self.out / REPORT_NAME}")
-        print(f"built in {time.monotonic() - started:.1f} s; look at some, then train:")
+        trains = "train" in index.splits
+        then = "look at some, then train:" if trains else "look at some:"
+        print(f"built in {time.monotonic() - started:.1f} s; {then}")
         print(f"  fes-shards show {self.out} --grid grid.png")
-        print(f"  accelerate launch fes/train.py --data {self.out} --run runs/NAME")
+        if trains:
+            print(f"  accelerate launch fes/train.py --data {self.out} --run runs/NAME")
         return 0
 
 

@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 from fes.errors import InputError
-from fes.files import hold_folder, make_folder, remove_if_there, sha256_of, write_file, write_folder
+from fes.files import (
+    check_folder,
+    folders_left_as_found,
+    hold_folder,
+    make_folder,
+    remove_if_there,
+    sha256_of,
+    write_file,
+    write_folder,
+)
 
 
 def mounted(folder: Path, options: str) -> Iterator[Path]:
@@ -141,6 +150,38 @@ def test_a_folder_where_a_file_stands_is_one_sentence(tmp_path):
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(InputError, match="cannot write to the folder"):
             make_folder(path)
+
+
+def test_what_cannot_be_a_folder_is_told_without_making_one(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "a" / "b"):
+        with pytest.raises(InputError) as caught:
+            check_folder("--out", path)
+        assert (
+            str(caught.value)
+            == f"--out {path} cannot be a folder: {tmp_path / 'file'} is a file; name another"
+        )
+    for path in (tmp_path, tmp_path / "a" / "b"):
+        check_folder("--out", path)
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_that_may_not_be_written_is_told_before_anything_is(read_only):
+    with pytest.raises(InputError, match=f"^--out {read_only}/a: you may not read and write in "):
+        check_folder("--out", read_only / "a")
+
+
+@pytest.mark.parametrize(("content", "left"), [([], []), (["file"], ["a", "b", "file"])])
+def test_folders_that_were_made_for_what_failed_go_again_unless_something_is_in_them(tmp_path, content, left):
+    def fail(folder):
+        make_folder(folder)
+        for name in content:
+            (folder / name).touch()
+        raise InputError("in vain")
+
+    with pytest.raises(InputError, match="in vain"), folders_left_as_found(tmp_path / "a" / "b"):
+        fail(tmp_path / "a" / "b")
+    assert sorted(each.name for each in tmp_path.rglob("*")) == left
 
 
 def test_removing_what_is_not_there_is_no_error(tmp_path):

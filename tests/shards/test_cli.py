@@ -223,6 +223,33 @@ def test_bad_input_is_told_in_one_sentence_with_exit_code_2(
     assert "Not a directory" in sentence_of(capsys, *DRAWN, "--out", below_a_file)
 
 
+@pytest.mark.parametrize("source", ["fer2013", "tfd", "celeba", "folder"])
+def test_a_build_of_a_picture_says_so_and_leaves_no_folder_behind(
+    source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    face, out = tmp_path / "face.jpg", tmp_path / "data" / "faces"
+    as_image(picture(1).reshape(48, 48, 1)).save(face)
+    words = ["build", source, "--source", face, "--out"]
+    told = sentence_of(capsys, *words, out)
+    if source == "fer2013":
+        assert told == f"fes-shards: {face} is a JPEG picture, no csv: check the path"
+    assert not out.parent.exists()
+    out.mkdir(parents=True)
+    sentence_of(capsys, *words, out / "more")
+    assert list(tmp_path.glob("data/**")) == [out.parent, out]  # what was there stays, empty as it is
+
+
+def test_data_without_a_train_split_is_to_be_looked_at_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["build", "drawn", "--train-identities", "0", "--valid-identities", "0", "--test-identities", "1"]
+    with pytest.raises(SystemExit, match="0"):
+        cli.main([*words, "--out", str(tmp_path / "out")])
+    told = capsys.readouterr().out
+    assert "s; look at some:\n  fes-shards show " in told
+    assert "accelerate launch" not in told
+
+
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
