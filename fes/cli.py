@@ -65,11 +65,12 @@ class JudgeTrain:
         check_labels(held_out)  # before anything long begins
         training = replace(self.training, kind=self.training.architecture)
         judge = new_judge(training.architecture, *shape, training.seed)
-        with progress("judge") as tell:
+        with progress("judge", "images") as tell:
             train_judge(judge, mixture.parts(*shape), mixture.weights, training, tell)
         if self.half:
             judge.half().float()  # what is counted is what is written
-        counts = judge.confusion(held_out)
+        with progress("reading held-out pictures", "images") as tell:
+            counts = judge.confusion(held_out, tell)
         judge.facts = Facts.of(counts, mixture.fingerprint, asdict(training))
         save_judge(self.out, judge, self.half)
         print(f"{confusion.table(counts)}\nwrote {self.out}: {confusion.summary(counts)} held-out pictures")
@@ -88,7 +89,8 @@ class JudgeTest:
     def run(self) -> None:
         judge, index = load_judge(self.judge), open_index(self.data, StreamConfig())
         split = index.split(held_out(index)).sized(judge.resolution, judge.channels)
-        counts = judge.confusion([split])
+        with progress("reading held-out pictures", "images") as tell:
+            counts = judge.confusion([split], tell)
         print(f"{confusion.table(counts)}\n{confusion.summary(counts)} pictures")
 
 

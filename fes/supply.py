@@ -34,7 +34,7 @@ def decoded(config: Config, mixture: Mixture, runtime: Runtime) -> list[Samples]
     paths = [config.stream.cache / name for name in names]
     if runtime.is_first_here:
         for path, part in zip(paths, parts, strict=True):
-            with progress(f"decoding {part.place}") as tell:
+            with progress(f"decoding {part.place}", "images") as tell:
                 decode_to(
                     path,
                     part,

@@ -19,6 +19,7 @@ from fes.guide import check_independent
 from fes.hardware import Hardware
 from fes.judge import load_graders
 from fes.mixture import open_index
+from fes.report import progress
 from fes.runtime.launcher import Launch
 from fes.runtime.precision import set_arithmetic
 from fes.snapshot import find_snapshot, load_snapshot
@@ -78,7 +79,9 @@ def evaluate_command(options: EvaluateOptions) -> None:
         if evaluator is None or shape != (snapshot.model.resolution, snapshot.model.channels):
             shape = snapshot.model.resolution, snapshot.model.channels
             evaluator = _evaluator(options, index, *shape, device)
-        figures, shown = evaluator.evaluate(snapshot.encoder.to(device), snapshot.generator.to(device))
+        networks = snapshot.encoder.to(device), snapshot.generator.to(device)
+        with progress("measuring", "faces") as tell:
+            figures, shown = evaluator.evaluate(*networks, progress=tell)
         figures = {"snapshot": each.weights.name, "kimg": snapshot.kimg, **evaluator.faces.about, **figures}
         write_results(each.result, each.made, figures, shown)
         print(f"{told(each.weights.stem, figures)}\nsee {each.result}.json and .png", flush=True)

@@ -71,12 +71,17 @@ class Evaluator:
 
     @torch.inference_mode()
     def evaluate(
-        self, encoder: nn.Module, generator: nn.Module, seconds: float = float("inf")
+        self,
+        encoder: nn.Module,
+        generator: nn.Module,
+        seconds: float = float("inf"),
+        progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> tuple[Figures, Tensor]:
         """Measures two networks that are on the device.
 
         Args:
             seconds: after so many no more faces are begun.
+            progress: called with the number of faces done, and of all.
 
         Returns:
             The figures (docs/evaluation.md explains each), and the first faces, each with its expressions:
@@ -95,6 +100,7 @@ class Evaluator:
             if self.inception and count < self._half:
                 kept.append(drawn)
             count = which.stop
+            progress(count, self.faces.count)
         figures = self._figures(joined(parts), self._codes(encoder))
         if self.inception:
             figures |= self._by_inception(torch.cat(kept))

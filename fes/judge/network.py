@@ -116,23 +116,30 @@ class Judge(nn.Module):
                 f"--channels {channels}' makes a judge for them"
             )
 
-    def confusion(self, parts: Sequence[Samples]) -> np.ndarray:
+    def confusion(
+        self, parts: Sequence[Samples], progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> np.ndarray:
         """Its answers to the labelled pictures of all parts, counted: int64 [classes, classes], a row for
         each true class.
 
         Raises:
             InputError: no picture has a label.
+        Args:
+            progress: called with the number of pictures read, and of all.
+
         """
         check_labels(parts)
         counts = np.zeros((len(EXPRESSIONS), len(EXPRESSIONS)), np.int64)
-        for samples in parts:
-            known = np.flatnonzero(samples.labels != UNLABELLED)
+        labelled = [np.flatnonzero(samples.labels != UNLABELLED) for samples in parts]
+        total = sum(map(len, labelled))
+        for samples, known in zip(parts, labelled, strict=True):
             for start in range(0, len(known), _AT_ONCE):
                 some = known[start : start + _AT_ONCE]
                 image = torch.from_numpy(np.stack([samples.image(int(p)) for p in some]))
                 counts += count(samples.labels[some], self.read(image).numpy())
         return counts
 
+                progress(int(counts.sum()), total)
     def score(self, parts: Sequence[Samples]) -> tuple[int, int]:
         """How many of the labelled pictures of all parts it reads rightly, and how many there are.
 

@@ -92,7 +92,7 @@ def train_judge(
 
     Args:
         weights: how often each part is drawn from.
-        progress: called with the number of batches done, and of all.
+        progress: called with the number of images seen, and of all.
 
     Raises:
         InputError: no picture has a label.
@@ -114,7 +114,7 @@ def train_judge(
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         schedule.step()
-        progress(step + 1, config.steps)
+        progress((step + 1) * config.batch, config.steps * config.batch)
     judge.to("cpu").eval()
 
 

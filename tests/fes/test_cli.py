@@ -1,6 +1,7 @@
 """What people do with trained weights, by command line."""
 
 import contextlib
+import re
 import signal
 import subprocess
 import sys
@@ -22,7 +23,13 @@ def test_a_judge_is_trained_and_tested(drawn_folder, drawn_index, tmp_path, caps
     how = ["--kind", "plain", "--kimg", "0.16", "--batch", "16", "--seed", "3", "--noise", "0.25", "--half"]
     main(["judge", "train", *data, "--out", str(judge), *how])
     *told, wrote = capsys.readouterr().out.splitlines()
-    assert told[:10] == [f"judge: {done}/10" for done in range(1, 11)]
+    seen = [
+        re.fullmatch(r"judge: (\d+)/160 images, [\d.,]+ images/s(, 0:00:\d\d left)?", line)
+        for line in told[:10]
+    ]
+    assert [(int(each[1]), each[2] is None) for each in seen] == [(16 * n, n == 10) for n in range(1, 11)]
+    reads = r"reading held-out pictures: 42/42 images, [\d.,]+ images/s"
+    assert re.fullmatch(reads, told.pop(10))
     made = load_judge(judge)
     facts, counts = made.facts, made.confusion([drawn_index.split("test")])
     assert np.array_equal(facts.confusion, counts)
@@ -31,13 +38,14 @@ def test_a_judge_is_trained_and_tested(drawn_folder, drawn_index, tmp_path, caps
     assert (made.kind, facts.config["kind"], facts.data) == ("plain", "plain", drawn_index.fingerprint)
     assert (facts.config["seed"], facts.config["noise"]) == (3, 0.25)
     main(["judge", "test", "--judge", str(judge), *data])
-    *again, sentence = capsys.readouterr().out.splitlines()
+    first, *again, sentence = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(reads, first)
     assert again == told[10:]
     assert sentence == f"right on {facts.accuracy:.4f} of 42 labelled pictures"
 
 
 @contextlib.contextmanager
-def interrupted_at_the_first_batch(title):
+def interrupted_at_the_first_batch(title, unit):
     yield lambda done, of: signal.raise_signal(signal.SIGINT)
 
 

@@ -3,9 +3,11 @@
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +89,35 @@ def test_a_bar_needs_no_thread_so_that_processes_may_be_started_meanwhile(monkey
         assert threading.active_count() == before
         tell(20, 20)
     assert "100%" in capsys.readouterr().out
+
+
+def test_progress_is_told_with_rate_and_time_left_at_each_tenth_of_the_way(monkeypatch, capsys):
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with progress("judge", "images") as tell:
+        for done in (5, 6, 499, 2000, 2001, 50_000):
+            now = 100.0 + done / 250
+            tell(done, 50_000)
+    assert capsys.readouterr().out.splitlines() == [
+        "judge: 5/50,000 images, 250 images/s, 0:03:20 left",
+        "judge: 50,000/50,000 images, 250 images/s",
+    ]
+    with progress("bench") as tell:
+        now += 60
+        tell(1, 3)
+    assert capsys.readouterr().out == "bench: 1/3, 0:02:00 left\n"
+
+
+def test_a_bar_tells_rate_and_time_left(monkeypatch, capsys):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as if on a terminal
+    monkeypatch.setenv("COLUMNS", "120")
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with progress("measuring", "faces") as tell:
+        now += 20
+        tell(120, 500)
+    shown = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", capsys.readouterr().out)
+    assert re.search(r"measuring \S+ +24% 120/500 faces, 6\.0 faces/s, 0:01:03 left", shown)
 
 
 def test_off_a_terminal_a_tick_is_one_plain_line(tmp_path, capsys):

@@ -1,6 +1,7 @@
 """`fes evaluate` as people type it: what it measures, what it leaves, and what it refuses."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -41,7 +42,8 @@ def measured(capsys) -> list[str]:
 
 def test_each_snapshot_is_measured_once_newest_first(asked, tmp_path, capsys, judge_file):
     main([*asked, "--newest"])
-    told = capsys.readouterr().out
+    progress, _, told = capsys.readouterr().out.partition("\n")
+    assert re.fullmatch(r"measuring: 2/2 faces, [\d.]+ faces/s", progress)
     assert told.startswith("snapshot-000050.000: 0 kimg, 2 faces, ")
     assert "read as asked" in told
     assert "error to the true face" in told

@@ -66,7 +66,7 @@ def test_the_same_seed_trains_the_same_judge_and_progress_is_told(drawn_index):
     told, parts = [], [drawn_index.split("train")]
     one, other = (trained(parts, [1.0], progress=lambda *at: told.append(at)) for _ in range(2))
     assert same(one, other)
-    assert told == 2 * [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert told == 2 * [(16, 64), (32, 64), (48, 64), (64, 64)]  # images
     assert not torch.equal(one["classify.weight"], new_judge("plain", 48, 1, seed=0).classify.weight)
 
 
