@@ -14,7 +14,7 @@ from fes.evaluation.evaluator import Evaluator
 from fes.evaluation.faces import HELD_OUT, load_faces
 from fes.evaluation.inception import check_inception, inception_figures
 from fes.evaluation.results import FOLDER, is_there, told, write_results
-from fes.files import of_moments, sha256_of
+from fes.files import check_folder, of_moments, sha256_of
 from fes.guide import check_independent
 from fes.hardware import Hardware
 from fes.judge import load_graders
@@ -42,7 +42,8 @@ class EvaluateOptions:
     newest: bool = False
     """Of a run, measure the newest snapshot alone."""
     out: Path | None = None
-    """Folder for a json and a picture of each snapshot. None: evaluation in the folder of the run."""
+    """Folder for a json and a picture of each snapshot. None: evaluation in the folder of the run; for a file
+    given by --weights in the current folder."""
     second_judge: Path | None = None
     """Another judge, better of another kind and seed: what fools the first shows by it."""
     identity: Path | None = None
@@ -67,6 +68,8 @@ def evaluate_command(options: EvaluateOptions) -> None:
     index = open_index(options.data, StreamConfig())
     found = [_Found.of(path, index, options) for path in _snapshots(options)]
     waiting = [each for each in found if not is_there(each.result, each.made)]
+    for each in waiting[:1]:
+        check_folder("--out", each.result.parent)  # before anything long begins
     if not waiting:
         print(f"measured so before, see {found[0].result}.json")
     on_gpu = torch.cuda.is_available() and not Launch.read(dict(os.environ)).on_cpu
@@ -111,7 +114,7 @@ class _Found:
 
     @classmethod
     def of(cls, weights: Path, index: ShardIndex, options: EvaluateOptions) -> "_Found":
-        folder = options.out or (options.run or weights.parent) / FOLDER
+        folder = options.out or _home_of(weights, options) / FOLDER
         files = {
             "weights": weights,
             "judge": options.judge,
@@ -122,6 +125,14 @@ class _Found:
         made |= {name: getattr(options, name) for name in ("split", "faces", "gallery", "torch_fidelity")}
         made["data"] = index.fingerprint
         return cls(weights, folder / f"{weights.stem}-{options.split}", made)
+
+
+def _home_of(weights: Path, options: EvaluateOptions) -> Path:
+    """Where an evaluation belongs: to the run, or, of a file, to whoever asks for it, who may well be no more
+    than a guest in that file's folder."""
+    if options.weights is None:
+        return options.run
+    return Path() if options.weights.is_file() else weights.parent
 
 
 def _snapshots(options: EvaluateOptions) -> list[Path]:

@@ -78,6 +78,21 @@ def test_one_snapshot_of_another_split_into_another_folder(asked, snapshot_file,
     assert {"expression_accuracy", "judge_accuracy", "truth_l1", "copy_l1"} <= found.keys()
 
 
+def test_what_is_measured_of_a_file_stays_out_of_its_folder_and_that_of_a_run_in_it(
+    asked, snapshot_file, tmp_path, capsys, monkeypatch
+):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    before = sorted(snapshot_file.parent.iterdir())
+    main(["evaluate", *asked[3:], "--weights", str(snapshot_file)])
+    assert "see evaluation/snapshot-000000.000-test.json" in capsys.readouterr().out
+    assert (tmp_path / "here" / "evaluation" / "snapshot-000000.000-test.png").exists()
+    assert sorted(snapshot_file.parent.iterdir()) == before
+    main(["evaluate", *asked[3:], "--weights", str(tmp_path / "run")])
+    assert len(list((tmp_path / "run" / "evaluation").iterdir())) == 2
+    assert len(list((tmp_path / "here").rglob("*.json"))) == 1
+
+
 @pytest.mark.parametrize("guides", ["{}", "0123abcd {}"], ids=["one guide", "several, averaged"])
 def test_the_guide_that_faces_were_trained_with_may_not_grade_them(
     guides, tiny_config, drawn_folder, judge_file, tmp_path, capsys
@@ -107,4 +122,5 @@ def test_what_makes_no_sense_is_told_in_one_sentence(asked, snapshot_file, drawn
     assert "cannot be read" in sentence(capsys, *judged, tmp_path / "none")
     assert "not a judge" in sentence(capsys, *judged, snapshot_file)
     assert "none.onnx" in sentence(capsys, *asked, "--identity", tmp_path / "none.onnx")
+    assert "a file; name another" in sentence(capsys, *asked, "--out", snapshot_file)
     assert not (tmp_path / "run" / "evaluation").exists()
