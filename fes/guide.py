@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fes.advice import ANY, judge_training, shape
 from fes.config import Config
 from fes.draws import torch_rng
 from fes.errors import InputError
 from fes.files import sha256_of
 from fes.judge import Judge, load_judge
+from shards.remote.addresses import PIPE
 
 _GRAINS = 64
 """Pictures of noise, which are taken by chance and rolled by chance."""
@@ -82,11 +84,7 @@ def guide_for(config: Config, device: torch.device) -> Guide | None:
     if path is None:
         return None
     if not path.exists():
-        raise InputError(
-            f"--start.guide: there is no {path}; make it of the run's --data by 'fes judge train --half "
-            f"--seed 100 --noise 0.5 --kimg 400 --resolution {config.model.resolution} --channels "
-            f"{config.model.channels} --out {path}'"
-        )
+        raise InputError(f"--start.guide: there is no {path}: '{_training(path, config)}' makes it")
     judge, found = load_judge(path), sha256_of(path)
     _check_shape(judge, path, config)
     graders = config.evaluation.judge, config.evaluation.second_judge
@@ -110,8 +108,14 @@ def check_independent(guide_sha256: str, *judges: Path) -> None:
 def _check_shape(judge: Judge, path: Path, config: Config) -> None:
     model = config.model
     if model.channels != judge.channels or model.resolution % judge.resolution:
+        other = path.with_name(f"{path.stem}-{model.resolution}x{model.channels}.safetensors")
         raise InputError(
-            f"--start.guide {path} reads pictures of {judge.resolution} px and {judge.channels} channels, "
-            f"and the run draws {model.resolution} px and {model.channels}: train one with 'fes judge train "
-            f"--noise 0.5 --resolution {model.resolution} --channels {model.channels}'"
+            f"--start.guide {path} reads pictures of {shape(judge.resolution, judge.channels)}, and the run "
+            f"draws {shape(model.resolution, model.channels)}: '{_training(other, config)}' makes one"
         )
+
+
+def _training(out: Path, config: Config) -> str:
+    """The command that trains a guide for a run; a command that fetches its data is not shown."""
+    data, model = ANY if config.data.startswith(PIPE) else config.data, config.model
+    return judge_training(out, data, model.resolution, model.channels, guide=True)

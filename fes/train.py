@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from fes.advice import judge_training
 from fes.arguments import Asked, parse_levels, resolve
 from fes.beginning import take_networks
 from fes.cast import build
@@ -161,8 +162,9 @@ def _greet(
 
 def _warning_of(guide: Path) -> str:
     return (
-        f"warning: the guide {guide} sees faces without noise, so that what nobody sees pleases it: make it "
-        "by 'fes judge train --noise 0.5', and leave out --loss.guide-noise 0"
+    training = judge_training(Path("another.safetensors"), guide=True)
+        f"warning: the guide {guide} sees faces without noise, so that what nobody sees pleases it: make "
+        f"another by '{training}', and leave out --loss.guide-noise 0"
     )
 
 

@@ -16,6 +16,7 @@ BENCHES = sorted(ROOT.glob("bench/*.py"))
 LAYERS = (
     {
         "errors",
+        "advice",
         "expressions",
         "machine",
         "metadata",

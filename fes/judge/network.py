@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fes.advice import ANY, judge_training, shape
 from fes.errors import InputError
 from fes.expressions import EXPRESSIONS, UNLABELLED
 from fes.judge.confusion import accuracy, count
@@ -110,10 +112,10 @@ class Judge(nn.Module):
     def check_shape(self, resolution: int, channels: int) -> None:
         """Raises `InputError` unless the judge reads pictures of the shape that is drawn."""
         if (resolution, channels) != (self.resolution, self.channels):
+            other = judge_training(Path("another.safetensors"), ANY, resolution, channels)
             raise InputError(
-                f"the judge reads pictures of {self.resolution} px and {self.channels} channels, and the "
-                f"weights draw {resolution} px and {channels}: 'fes judge train --resolution {resolution} "
-                f"--channels {channels}' makes a judge for them"
+                f"the judge reads pictures of {shape(self.resolution, self.channels)}, and the weights draw "
+                f"{shape(resolution, channels)}: '{other}' makes a judge for them"
             )
 
     def confusion(
@@ -122,11 +124,11 @@ class Judge(nn.Module):
         """Its answers to the labelled pictures of all parts, counted: int64 [classes, classes], a row for
         each true class.
 
-        Raises:
-            InputError: no picture has a label.
         Args:
             progress: called with the number of pictures read, and of all.
 
+        Raises:
+            InputError: no picture has a label.
         """
         check_labels(parts)
         counts = np.zeros((len(EXPRESSIONS), len(EXPRESSIONS)), np.int64)
@@ -137,9 +139,9 @@ class Judge(nn.Module):
                 some = known[start : start + _AT_ONCE]
                 image = torch.from_numpy(np.stack([samples.image(int(p)) for p in some]))
                 counts += count(samples.labels[some], self.read(image).numpy())
+                progress(int(counts.sum()), total)
         return counts
 
-                progress(int(counts.sum()), total)
     def score(self, parts: Sequence[Samples]) -> tuple[int, int]:
         """How many of the labelled pictures of all parts it reads rightly, and how many there are.
 

@@ -4,6 +4,8 @@ import copy
 import dataclasses
 import json
 import math
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fes import draws
+from fes.cli import main as judge_main
 from fes.config import ClockConfig, Config, EvaluationConfig, GanStage, LossConfig, StagesConfig, StartConfig
 from fes.draws import GUIDE_DRAWS
 from fes.errors import InputError
@@ -200,9 +203,9 @@ def test_it_may_read_smaller_pictures_than_are_drawn_if_whole_blocks_make_them(t
 @pytest.mark.parametrize(
     ("kind", "made_for", "told"),
     [
-        ("plain", (64, 1), "reads pictures of 64 px and 1 channels, and the run draws 48 px and 1: "),
-        ("plain", (96, 1), "reads pictures of 96 px and 1 channels, and the run draws 48 px and 1: "),
-        ("residual", (48, 3), "reads pictures of 48 px and 3 channels, and the run draws 48 px and 1: "),
+        ("plain", (64, 1), "reads pictures of 64 px and 1 channel, "),
+        ("plain", (96, 1), "reads pictures of 96 px and 1 channel, "),
+        ("residual", (48, 3), "reads pictures of 48 px and 3 channels, "),
     ],
 )
 def test_a_guide_of_other_pictures_is_refused_with_the_way_to_make_one(
@@ -212,9 +215,26 @@ def test_a_guide_of_other_pictures_is_refused_with_the_way_to_make_one(
     with pytest.raises(InputError) as caught:
         guide_for(with_guide(tiny_config, path), torch.device("cpu"))
     assert str(caught.value) == (
-        f"--start.guide {path} {told}train one with 'fes judge train --noise 0.5 --resolution 48 "
-        "--channels 1'"
+        f"--start.guide {path} {told}and the run draws 48 px and 1 channel: 'fes judge train "
+        f"--data {tiny_config.data} --out {tmp_path}/other-48x1.safetensors --half --seed 100 --noise 0.5 "
+        "--kimg 400 --resolution 48 --channels 1' makes one"
     )
+
+
+def test_a_guide_that_is_missing_is_there_once_the_command_that_is_told_was_given(
+    tiny_config, tmp_path, capsys
+):
+    config = with_guide(tiny_config, tmp_path / "a guide.safetensors")
+    with pytest.raises(InputError) as caught:
+        guide_for(config, torch.device("cpu"))
+    told = re.fullmatch(r"--start\.guide: there is no .*: '(fes judge train .*)' makes it", str(caught.value))
+    program, *words = shlex.split(told[1].replace("--kimg 400", "--kimg 0.064"))
+    assert program == "fes"
+    judge_main(words)
+    assert guide_for(config, torch.device("cpu")).noise == 0.5
+    piped = dataclasses.replace(config, data="pipe:curl ...", start=StartConfig(guide=tmp_path / "none"))
+    with pytest.raises(InputError, match="fes judge train --data DATA --out "):
+        guide_for(piped, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("grader", ["judge", "second_judge"])
@@ -240,7 +260,7 @@ def test_a_run_with_a_guide_that_cannot_be_used_ends_in_one_sentence_before_anyt
 ):
     grading = EvaluationConfig(file)
     for config, told in (
-        (with_guide(tiny_config, tmp_path / "none"), "--kimg 400 --resolution 48 --channels 1 --out"),
+        (with_guide(tiny_config, tmp_path / "none"), "--kimg 400 --resolution 48 --channels 1' makes it"),
         (with_guide(tiny_config, snapshot_file), "a safetensors file, but not a judge"),
         (with_guide(tiny_config, file, evaluation=grading), "is the guide that the faces were trained with"),
         (with_guide(tiny_config, None), "--loss.guide-weight and --start.guide belong together"),

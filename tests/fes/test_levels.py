@@ -250,7 +250,7 @@ def test_what_a_later_level_cannot_use_is_told_before_the_first_is_trained(tiny_
     for more in ((), ("--dry-run",)):
         assert run(file_of(tiny_config, tmp_path), *words, *more) == 2
         told = capsys.readouterr().err
-        assert told.startswith("train.py: the judge reads pictures of 48 px and 1 channels, and the weights")
+        assert told.startswith("train.py: the judge reads pictures of 48 px and 1 channel, and the weights")
         assert told.count("\n") == 1
     assert not (tmp_path / "run").exists()
 

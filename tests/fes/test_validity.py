@@ -275,8 +275,14 @@ def test_a_value_that_makes_no_sense_is_told_by_its_flag(changes, told):
     ],
 )
 def test_a_guide_without_a_weight_and_a_weight_without_a_guide_are_refused(changes):
-    with pytest.raises(InputError, match=r"^--loss\.guide-weight and --start\.guide belong together: "):
+    with pytest.raises(
+        InputError, match=r"^--loss\.guide-weight and --start\.guide belong together: "
+    ) as caught:
         check(config(**changes))
+    training = (
+        "'fes judge train --data DATA --out guide.safetensors --half --seed 100 --noise 0.5 --kimg 400'"
+    )
+    assert str(caught.value).endswith(f"and its file, which {training} makes")
 
 
 def test_a_run_is_guided_where_a_guide_pulls_jointly_or_in_a_gan_stage_that_there_is():

@@ -96,6 +96,6 @@ def test_pictures_of_another_shape_are_refused():
     judge = new_judge("plain", 48, 1, seed=0)
     judge.check_shape(48, 1)
     for shape in ((64, 1), (48, 3)):
-        told = f"reads pictures of 48 px and 1 channels, .* --resolution {shape[0]} --channels {shape[1]}' "
+        told = f"reads pictures of 48 px and 1 channel, .* --resolution {shape[0]} --channels {shape[1]}' "
         with pytest.raises(InputError, match=told):
             judge.check_shape(*shape)
