@@ -85,12 +85,14 @@ def parse_levels(arguments: Sequence[str]) -> list[Asked]:
     tree = read_yaml(known.config) if known.config else {}
     if not has_levels(tree):
         return [_parse(arguments, known, tree)]
-    asked = [_parse(arguments, known, level) for level in split(tree, str(known.config))]
+    asked = [_parse(arguments, known, level, of_levels=True) for level in split(tree, str(known.config))]
     chained = chain([each.config for each in asked], str(known.config))
     return [dataclasses.replace(each, config=config) for each, config in zip(asked, chained, strict=True)]
 
 
-def _parse(arguments: Sequence[str], known: argparse.Namespace, tree: object) -> Asked:
+def _parse(
+    arguments: Sequence[str], known: argparse.Namespace, tree: object, of_levels: bool = False
+) -> Asked:
     file = known.config
     settings = from_tree(Config, tree, str(file), missing=tyro.MISSING)
     default = Arguments(**vars(settings), config=file)
@@ -98,7 +100,7 @@ def _parse(arguments: Sequence[str], known: argparse.Namespace, tree: object) ->
     if known.data is None:
         _refuse_commands(settings.data, file)
     asked = Asked(
-        config=check(_part(given, Config)),
+        config=check(_part(given, Config), of_levels),
         hardware=check_hardware(_part(given, Hardware)),
         dry_run=given.dry_run,
         allow_change=tuple(name.replace("-", "_") for name in given.allow_change),

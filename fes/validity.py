@@ -96,8 +96,11 @@ _SHARES = (
 )
 
 
-def check(config: Config) -> Config:
+def check(config: Config, of_levels: bool = False) -> Config:
     """The config itself, if its values make sense.
+
+    Args:
+        of_levels: whether it is a level of several, most of which begin with the networks of another.
 
     Raises:
         InputError: naming the flag, the value it has and the values it may have.
@@ -108,6 +111,8 @@ def check(config: Config) -> Config:
     check_features(config.model.max_features, config.model.min_features, "--model.")
     _check_stages(config)
     _check_files(config)
+    if not of_levels:
+        _check_fade(config)
     for section in ("loss", "stages.closing"):
         _check_skip(config, section)
     _check_bounds(config)
@@ -143,6 +148,15 @@ def _check_files(config: Config) -> None:
         raise InputError(
             "--loss.guide-weight and --start.guide belong together: how strongly a guide pulls, and its "
             f"file, which '{training}' makes"
+        )
+
+
+def _check_fade(config: Config) -> None:
+    """That there is something beside which new blocks fade in, where it is told how long they do."""
+    if config.grow_kimg != Config.grow_kimg and not config.init_from:
+        raise InputError(
+            f"--grow-kimg is {config.grow_kimg:g}, for which new blocks fade in beside the networks of "
+            "--init-from, and there are none: give a run of a lower resolution there, or leave it out"
         )
 
 

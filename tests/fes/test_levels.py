@@ -151,6 +151,17 @@ def test_an_unknown_key_of_a_level_is_an_error_with_the_nearest(tiny_config, tmp
     assert "unknown key 'total_kimgs'; did you mean 'total_kimg'?" in capsys.readouterr().err
 
 
+def test_a_fade_that_is_given_for_all_levels_is_no_error_although_the_first_begins_with_no_networks(
+    tiny_config, tmp_path
+):
+    path = file_of(tiny_config, tmp_path)
+    asked = parse_levels(["--config", str(path), "--grow-kimg", "4"])
+    assert [(each.config.grow_kimg, each.config.init_from is None) for each in asked] == [
+        (4, True),
+        (4, False),
+    ]
+
+
 def test_new_blocks_fade_in_with_the_clock_a_cycle_at_a_time(tiny_config):
     config = dataclasses.replace(tiny_config, grow_kimg=FADED)
     shares = [share_of_new_blocks(config, step) for step in range(15)]

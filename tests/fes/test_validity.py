@@ -255,6 +255,10 @@ def test_good_values_pass(good):
         ),
         ({"evaluation": EvaluationConfig(faces=0)}, "--evaluation.faces is 0: it must be at least 1"),
         ({"grow_kimg": 0.0}, "--grow-kimg is 0.0: it must be a positive number"),
+        (
+            {"grow_kimg": 4.0},
+            "--grow-kimg is 4, for which new blocks fade in beside the networks of --init-from",
+        ),
         ({"ema_halflife_kimg": 0.0}, "--ema-halflife-kimg is 0.0: it must be a positive number"),
     ],
 )
@@ -283,6 +287,12 @@ def test_a_guide_without_a_weight_and_a_weight_without_a_guide_are_refused(chang
         "'fes judge train --data DATA --out guide.safetensors --half --seed 100 --noise 0.5 --kimg 400'"
     )
     assert str(caught.value).endswith(f"and its file, which {training} makes")
+
+
+def test_a_fade_is_for_what_begins_with_other_networks():
+    for begun in ({"init_from": Path("run")}, {"grow_kimg": 50.0}):
+        assert check(config(**{"grow_kimg": 4.0, **begun}))
+    assert check(config(grow_kimg=4.0), of_levels=True)
 
 
 def test_a_run_is_guided_where_a_guide_pulls_jointly_or_in_a_gan_stage_that_there_is():
