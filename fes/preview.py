@@ -11,9 +11,8 @@ from fes.arguments import Asked
 from fes.config import Config
 from fes.dials import Dials
 from fes.errors import InputError, NoRoom
-from fes.evaluation.in_loop import graders_for
+from fes.forewarning import forewarn
 from fes.growth import Other, Taken, read_other, table, take_over
-from fes.guide import guide_for
 from fes.hardware import pieces
 from fes.memory import GIB, describe_memory, room_for
 from fes.mixture import Mixture
@@ -33,9 +32,9 @@ class Task(NamedTuple):
 def show(tasks: Sequence[Task], runtime: Runtime) -> int:
     """Prints what would be trained; returns the process's exit code."""
     before: Config | None = None
+    forewarn([task.asked.config for task in tasks], runtime)
     for asked, mixture in tasks:
         config = asked.config
-        runtime.together(partial(check_readers, config, runtime.is_main))
         plan = describe(config, mixture, runtime.ranks)
         taken = runtime.from_main(partial(taken_over, config, before))
         if runtime.is_main:
@@ -45,14 +44,6 @@ def show(tasks: Sequence[Task], runtime: Runtime) -> int:
             print(f"{plan}\n{listed}{computes}\n{_memory(config, runtime)}")
         before = config
     return 0
-
-
-def check_readers(config: Config, is_main: bool) -> None:
-    """Raises `InputError` where the guide of a run, or on the main rank a judge, is missing or reads other
-    pictures than are drawn."""
-    guide_for(config, torch.device("cpu"))
-    if is_main:
-        graders_for(config)
 
 
 def taken_over(config: Config, before: Config | None) -> list[Taken]:

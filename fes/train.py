@@ -31,11 +31,12 @@ from fes.config import Config
 from fes.errors import InputError, told_in_one_sentence
 from fes.evaluation.in_loop import evaluation_for
 from fes.files import hold_folder, make_folder, write_file
+from fes.forewarning import forewarn
 from fes.growth import Taken, read_other, table, take_over, told
 from fes.guide import Guide, guide_for
 from fes.mixture import Mixture
 from fes.networks import Networks, open_edges
-from fes.preview import Task, check_readers, show, taken_over, telling_what_fits
+from fes.preview import Task, show, taken_over, telling_what_fits
 from fes.recorder import Recorder
 from fes.runtime.processes import Runtime
 from fes.runtime.stopping import leaving
@@ -161,8 +162,8 @@ def _greet(
 
 
 def _warning_of(guide: Path) -> str:
-    return (
     training = judge_training(Path("another.safetensors"), guide=True)
+    return (
         f"warning: the guide {guide} sees faces without noise, so that what nobody sees pleases it: make "
         f"another by '{training}', and leave out --loss.guide-noise 0"
     )
@@ -204,8 +205,8 @@ def climb(tasks: Sequence[Task], runtime: Runtime) -> int:
 
 def _look_ahead(levels: Sequence[Config], runtime: Runtime) -> None:
     """Raises `InputError` for what a later level cannot use, before the first one is trained."""
+    forewarn(levels, runtime)
     for before, config in zip([None, *levels], levels, strict=False):
-        runtime.together(partial(check_readers, config, runtime.is_main))
         if not runtime.from_main(partial(list_states, config.run)):
             runtime.from_main(partial(taken_over, config, before))
 

@@ -38,7 +38,7 @@ LAYERS = (
     {"meters", "snapshot", "state", "judge", "arguments", "players"},
     {"trainer", "runtime", "report", "synthesizer", "watch", "guide", "growth"},
     {"evaluation", "synthesis"},
-    {"recorder", "cast", "supply", "memory"},
+    {"recorder", "cast", "supply", "memory", "forewarning"},
     {"preview"},
     {"train"},
     {"selfcheck", "bench"},

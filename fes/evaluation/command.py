@@ -17,7 +17,7 @@ from fes.evaluation.results import FOLDER, is_there, told, write_results
 from fes.files import check_folder, of_moments, sha256_of
 from fes.guide import check_independent
 from fes.hardware import Hardware
-from fes.judge import load_graders
+from fes.judge import doubts, load_graders
 from fes.mixture import open_index
 from fes.report import progress
 from fes.runtime.launcher import Launch
@@ -147,7 +147,11 @@ def _snapshots(options: EvaluateOptions) -> list[Path]:
 def _evaluator(
     options: EvaluateOptions, index: ShardIndex, resolution: int, channels: int, device: torch.device
 ) -> Evaluator:
-    judges = load_graders([options.judge, options.second_judge], resolution, channels)  # before all else
+    paths = options.judge, options.second_judge
+    judges = load_graders(paths, resolution, channels)  # before all else
+    for judge, path in zip(judges, paths, strict=True):
+        for sentence in doubts(judge, path) if judge else ():
+            print(sentence, flush=True)
     names = HELD_OUT if options.split == "test" else (options.split,)
     return Evaluator(
         load_faces(index, names, resolution, channels, options.faces),

@@ -169,10 +169,10 @@ def file(drawn_judge, tmp_path) -> Path:
     return written(drawn_judge, tmp_path / "guide.safetensors")
 
 
-def written(judge: Judge, path: Path, noise: float = MOST) -> Path:
+def written(judge: Judge, path: Path, noise: float = MOST, accuracy: float = 1.0) -> Path:
     judge = copy.deepcopy(judge)
     confusion = tuple(map(tuple, torch.eye(7, dtype=torch.int64).tolist()))
-    judge.facts = Facts(1.0, confusion, "data", dataclasses.asdict(JudgeConfig(noise=noise)))
+    judge.facts = Facts(accuracy, confusion, "data", dataclasses.asdict(JudgeConfig(noise=noise)))
     save_judge(path, judge)
     return path
 
@@ -235,6 +235,24 @@ def test_a_guide_that_is_missing_is_there_once_the_command_that_is_told_was_give
     piped = dataclasses.replace(config, data="pipe:curl ...", start=StartConfig(guide=tmp_path / "none"))
     with pytest.raises(InputError, match="fes judge train --data DATA --out "):
         guide_for(piped, torch.device("cpu"))
+
+
+def test_readers_that_hardly_read_faces_are_warned_of_once_before_a_run_begins(
+    tiny_config, drawn_judge, tmp_path, capsys
+):
+    guide = written(drawn_judge, tmp_path / "guide", accuracy=0.25)
+    judge = written(new_judge("plain", 48, 1, seed=1), tmp_path / "judge", accuracy=0.375)
+    other = written(new_judge("plain", 48, 1, seed=2), tmp_path / "other", accuracy=0.5)
+    grading = EvaluationConfig(judge, other)
+    config = with_total(with_guide(tiny_config, guide, evaluation=grading), 0.024)
+    for more in (["--dry-run"], []):
+        assert run(config, *more) == 0
+        assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: the")] == [
+            f"warning: the guide {guide} reads 0.25 of real faces rightly: faces learn little from it; train "
+            "one for longer (--kimg)",
+            f"warning: the judge {judge} reads 0.38 of real faces rightly: figures by it say little; train "
+            "one for longer (--kimg)",
+        ]
 
 
 @pytest.mark.parametrize("grader", ["judge", "second_judge"])

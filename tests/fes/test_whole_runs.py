@@ -133,7 +133,7 @@ def test_another_config_for_a_begun_run_is_refused_in_one_sentence(finished, cap
 def test_a_run_folder_that_cannot_be_written_is_one_sentence(tiny_config, tmp_path, capsys):
     (tmp_path / "file").write_text("in the way")
     assert run(tiny_config, "--run", str(tmp_path / "file" / "run")) == 2
-    assert "cannot write to the folder" in sentence(capsys)
+    assert "cannot be a folder" in sentence(capsys)
 
 
 def test_classes_without_samples_are_warned_of(tiny_config, tmp_path, capsys):

@@ -11,7 +11,7 @@ from PIL import Image
 from fes.cli import main
 from fes.ema import Ema
 from fes.files import sha256_of
-from fes.judge import Judge, new_judge, save_judge
+from fes.judge import Facts, Judge, load_judge, new_judge, save_judge
 from fes.networks import Networks
 from fes.snapshot import save_snapshot
 from tests.fes.sentences import sentence
@@ -91,6 +91,16 @@ def test_what_is_measured_of_a_file_stays_out_of_its_folder_and_that_of_a_run_in
     main(["evaluate", *asked[3:], "--weights", str(tmp_path / "run")])
     assert len(list((tmp_path / "run" / "evaluation").iterdir())) == 2
     assert len(list((tmp_path / "here").rglob("*.json"))) == 1
+
+
+def test_a_judge_that_hardly_reads_faces_is_warned_of(asked, judge_file, tmp_path, capsys):
+    for accuracy, count in ((0.49, 1), (0.5, 0)):
+        judge = load_judge(judge_file)
+        judge.facts = Facts(accuracy, tuple((1,) * 7 for _ in range(7)), "data", {})
+        save_judge(tmp_path / "judge", judge)
+        main([*asked, "--newest", "--judge", str(tmp_path / "judge")])
+        told = f"warning: the judge {tmp_path / 'judge'} reads 0.49 of real faces rightly: figures"
+        assert capsys.readouterr().out.count(told) == count
 
 
 @pytest.mark.parametrize("guides", ["{}", "0123abcd {}"], ids=["one guide", "several, averaged"])
