@@ -153,14 +153,14 @@ def _cycle(config: Config, pictures: int, at_once: int, options: Options, device
 
 def row(options: Options, config: Config) -> dict[str, object]:
     """What there is to tell of one architecture; memory in GiB."""
-    kept, peak = memory_of(config, options.micro_batch or options.batch, options.precision)
+    memory = memory_of(config, options.micro_batch or options.batch, options.precision)
     most = room_for(config, options.gib * GIB, options.precision)
     found = {
         "resolution": config.model.resolution,
         "architecture": config.model.blocks,
         "million_parameters": parameter_count(Networks(config.model, seed=0)) / 1e6,
-        "kept": kept / GIB,
-        "peak": (peak + WORKSPACES) / GIB,
+        "kept": memory.kept / GIB,
+        "peak": (memory.peak + WORKSPACES) / GIB,
         "most": most,
     }
     if options.measure:

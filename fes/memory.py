@@ -6,6 +6,7 @@ is allowed for the workspaces of convolutions, and the context of a GPU (about 0
 """
 
 import weakref
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
@@ -45,10 +46,33 @@ _PROBES = 4, 8
 class Memory(NamedTuple):
     """Bytes that the tensors of one process take."""
 
-    kept: int
-    """From step to step: weights, their average, Adam's state, the guide."""
-    peak: int
-    """At the most in a step, `kept` included."""
+    weights: int
+    average: int
+    optimisers: int
+    """Adam's two numbers for each weight."""
+    guide: int
+    batch: int
+    critics: int
+    """Most that a step of the critics takes besides: activations, the penalty's graph, gradients."""
+    autoencoder: int
+    """Most that one of the autoencoder takes besides."""
+
+    @property
+    def kept(self) -> int:
+        """From step to step."""
+        return self.weights + self.average + self.optimisers + self.guide + self.batch
+
+    @property
+    def peak(self) -> int:
+        """At the most in a step, `kept` included."""
+        return self.kept + max(self.critics, self.autoencoder)
+
+    def extrapolated(self, more: "Memory", pictures: int) -> "Memory":
+        """What so many pictures take, where this is what the first of `_PROBES` takes, and `more` the second:
+        what each one adds is constant."""
+        few, many = _PROBES
+        times = (pictures - few) / (many - few)
+        return Memory(*(round(one + times * (other - one)) for one, other in zip(self, more, strict=True)))
 
 
 class Live(TorchDispatchMode):
@@ -115,47 +139,59 @@ def measured(live: Live, config: Config, pictures: int, precision: Precision, gu
     """As `memory_of`, with tensors of whatever kind are made here; the guide was made before."""
     resolution, channels = resolved(config.model)
     networks = Networks(config.model, config.seed)
+    weights = live.now
     averaged = [*networks.encoder.parameters(), *networks.generator.parameters()]
     guides = [*guide.judge.state_dict().values(), guide.grains] if guide else []
-    live.now += sum(each.nbytes for each in (*averaged, *guides))
-    players, adams = [], 0
-    for objective, adam in bare_players(config, networks, guide=guide).values():
-        learning = adam.param_groups[0]["params"]
-        adams += sum(_ADAMS * each.nbytes for each in learning)
-        # What the weights become does not matter; Adam's own state is counted, and was there before the step.
-        players.append(Player(objective, torch.optim.SGD(learning, lr=0.0), precision=precision))
+    bare = bare_players(config, networks, guide=guide).values()
+    learning = [adam.param_groups[0]["params"] for _, adam in bare]
     image = torch.zeros(pictures, channels, resolution, resolution, dtype=torch.uint8)
     label = torch.zeros(pictures, dtype=torch.int64)
     work = Batch(image, label, image.clone(), label.clone()), noise(0, 0, pictures, config.model.latent_dim)
-    live.now += adams
-    kept = live.peak = live.now
-    for player in players:
-        player.step(*work)
-    return Memory(kept, live.peak)
+    kept = weights, _bytes(averaged), _ADAMS * sum(map(_bytes, learning)), _bytes(guides), live.now - weights
+    taken = []
+    for (objective, _), own in zip(bare, learning, strict=True):
+        before = live.peak = live.now
+        # What the weights become does not matter; Adam's own state is counted, and was there before the step.
+        Player(objective, torch.optim.SGD(own, lr=0.0), precision=precision).step(*work)
+        taken.append(live.peak - before)
+    return Memory(*kept, *taken)
 
 
-def _line(config: Config, precision: Precision) -> tuple[Memory, float]:
-    """What few pictures take, and what each one more does: that is constant."""
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(each.nbytes for each in tensors)
+
+
+def _probed(config: Config, precision: Precision) -> tuple[Memory, Memory]:
     few, more = (memory_of(config, count, precision) for count in _PROBES)
-    return few, (more.peak - few.peak) / (_PROBES[1] - _PROBES[0])
+    return few, more
 
 
 def room_for(config: Config, limit: float, precision: Precision = "no") -> int:
     """How many pictures at once a process can work on in so many bytes."""
-    return _fitting(*_line(config, precision), limit)
+    return _fitting(*_probed(config, precision), limit)
 
 
-def _fitting(few: Memory, each: float, limit: float) -> int:
+def _fitting(few: Memory, more: Memory, limit: float) -> int:
+    each = (more.peak - few.peak) / (_PROBES[1] - _PROBES[0])
     return max(0, int(_PROBES[0] + (_USABLE * limit - few.peak - WORKSPACES) / each))
 
 
 def describe_memory(config: Config, pictures: int, precision: Precision, limit: float, of: str) -> str:
     """One line for people: what a process takes, and what fits into `limit` bytes, those `of` a GPU."""
-    few, each = _line(config, precision)
-    peak = few.peak + each * (pictures - _PROBES[0]) + WORKSPACES
+    few, more = _probed(config, precision)
+    found = few.extrapolated(more, pictures)
+    kept = {"weights": found.weights, "their average": found.average, "Adam": found.optimisers}
+    kept |= {"the guide": found.guide} if found.guide else {}
+    parts = ", ".join(f"{name} {_gib(taken)}" for name, taken in kept.items())
+    steps = f"{_gib(found.critics)}, or one of the autoencoder {_gib(found.autoencoder)}"
     return (
-        f"GPU memory of a process, its context aside: about {peak / GIB:.2f} GiB with {pictures} pictures at "
-        f"once, {few.kept / GIB:.2f} of it for weights and optimisers (while cuDNN tries algorithms in the "
-        f"first steps, up to {TRIALS / GIB:.1f} GiB more, where it is free); {of} has room for about "
-        f"{_fitting(few, each, limit):,} (--micro-batch)"
+        f"GPU memory of a process, its context aside: about {(found.peak + WORKSPACES) / GIB:.2f} GiB with "
+        f"{pictures} pictures at once ({parts}; a step of the critics, penalty's graph included, {steps}; "
+        f"workspaces {_gib(WORKSPACES)}), and while cuDNN tries algorithms in the first steps up to "
+        f"{_gib(TRIALS)} GiB more, where it is free; {of} has room for about {_fitting(few, more, limit):,} "
+        "(--micro-batch)"
     )
+
+
+def _gib(count: float) -> str:
+    return f"{count / GIB:.2g}"
