@@ -6,6 +6,7 @@ tyro names missing flags before unknown ones, so that `--sorce x` reads as a lac
 import contextlib
 import dataclasses
 import difflib
+import itertools
 import os
 import re
 import sys
@@ -229,7 +230,7 @@ def _switched_off(flag: str) -> str:
 def _refuse_empty_paths(arguments: Sequence[str], flags: Mapping[str, object]) -> None:
     """Of an empty name, as of a variable of a shell that is not set, `Path` makes this folder."""
     paths = {flag for flag, hint in flags.items() if Path in (hint, *typing.get_args(hint))}
-    for word, following in zip(arguments, [*arguments[1:], None], strict=True):
+    for word, following in itertools.zip_longest(arguments, arguments[1:]):
         flag, equals, value = word.partition("=")
         if flag.replace("_", "-") in paths and (value if equals else following) == "":
             raise InputError(f"{flag} is empty: name a file or folder after it")

@@ -132,10 +132,10 @@ def test_a_number_that_makes_no_sense_is_told_with_its_flag(
         ("gains", "--device cpu --only tf32", "--only 'tf32' is a way for cuda: leave it out here"),
         ("ablation", "--only lihgt", "--only 'lihgt': there is none of this name; did you mean 'no light'?"),
         ("ablation", "--recipe /not/there", "cannot read the config /not/there: "),
-        ("ablation", f"--recipe {RECIPE} --only recipe", "/not/there is no folder of shards; "),
+        ("ablation", f"--recipe {RECIPE} --only recipe", "/not/there does not exist: check the path"),
         ("growing", "--high-kimg 8", "--high-kimg is 8: it must be more than 8, as the pace is that of what"),
-        ("growing", "", "/not/there is no folder of shards; "),
-        ("strength", "", "/not/there is no folder of shards; "),
+        ("growing", "", "/not/there does not exist: check the path"),
+        ("strength", "", "/not/there does not exist: check the path"),
         ("strength", "--judge /not/there", "/not/there is not a judge: "),
         ("strength", "--weights /not/there", "no snapshot and no run at /not/there"),
         ("photographs", "", "--folder /not/there holds no photographs"),
@@ -143,7 +143,7 @@ def test_a_number_that_makes_no_sense_is_told_with_its_flag(
         ("data", f"--out {__file__}", f"cannot write to the folder {__file__}: "),
         ("machinery", f"--out {__file__}", f"cannot write to the folder {__file__}: "),
         ("plot", "--out /not/there", "there is no /not/there/machinery.jsonl: `python -m bench.machinery "),
-        ("opening", "", "/not/there is no folder of shards; "),
+        ("opening", "", "/not/there does not exist: check the path"),
         ("ranks", "", "this is one rank of several: `python -m bench.machinery` starts them"),
         pytest.param("gpu", "", "this machine has no GPU that torch can use: ", marks=WITHOUT_GPU),
         pytest.param("memory", "--measure", "--measure takes steps on a GPU, and torch ", marks=WITHOUT_GPU),
@@ -167,7 +167,7 @@ def test_judges_of_whole_runs_are_looked_at_before_anything_is_trained_or_drawn(
     data = "--data", drawn_folder, "--out", out
     asked = ["ablation", *data, "--recipe", RECIPE, "--only", "recipe", "no guide"]
     sentence = told(*asked, "--judge", wide, "--guide", judge)
-    assert sentence.startswith("the judge reads pictures of 96 px and 1 channels, ")
+    assert sentence.startswith("the judge reads pictures of 96 px and 1 channel, ")
     sentence = told(*asked, "--judge", judge, "--guide", judge)
     assert sentence.startswith(f"{judge} is the guide that the faces were trained with, ")
     assert told(*asked, "--judge", judge).startswith("/not/there cannot be read: ")
@@ -175,7 +175,7 @@ def test_judges_of_whole_runs_are_looked_at_before_anything_is_trained_or_drawn(
     assert told(*asked, "--judge", judge).startswith("the judge reads pictures of 48 px and 1 channels, ")
     assert told(*asked, "--judge", wide).startswith(f"--data {drawn_folder} holds no drawn faces of 96 px, ")
     assert not out.exists()
-    assert told("strength", "--judge", wide).startswith("the judge reads pictures of 96 px and 1 channels, ")
+    assert told("strength", "--judge", wide).startswith("the judge reads pictures of 96 px and 1 channel, ")
 
 
 def test_a_program_that_ends_with_a_code_has_told_why(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:

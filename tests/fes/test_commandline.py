@@ -102,6 +102,10 @@ def test_the_words_that_stand_for_a_part_of_a_picture_are_told():
         part_of_picture("--crop", "fund")
 
 
+def test_no_words_at_all_pass():
+    check_words([], Outer)
+
+
 @pytest.mark.parametrize("words", [["--out", ""], ["--out="], ["--plain", "3", "--out", ""]])
 def test_a_file_whose_name_is_empty_is_told(words):
     with pytest.raises(InputError, match=r"^--out is empty: name a file or folder after it$"):

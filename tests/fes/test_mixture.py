@@ -91,7 +91,7 @@ def test_a_weight_that_is_not_positive_is_one_sentence(weight, drawn_folder):
 
 
 def test_data_that_are_not_there_are_one_sentence(drawn_folder, tmp_path):
-    with pytest.raises(InputError, match="nowhere is no folder of shards"):
+    with pytest.raises(InputError, match="nowhere does not exist: check the path"):
         Mixture.load(f"{drawn_folder},{tmp_path}/nowhere:0.5", StreamConfig())
 
 
