@@ -172,7 +172,7 @@ def test_judges_of_whole_runs_are_looked_at_before_anything_is_trained_or_drawn(
     assert sentence.startswith(f"{judge} is the guide that the faces were trained with, ")
     assert told(*asked, "--judge", judge).startswith("/not/there cannot be read: ")
     asked = ["growing", *data, "--guide", judge]
-    assert told(*asked, "--judge", judge).startswith("the judge reads pictures of 48 px and 1 channels, ")
+    assert told(*asked, "--judge", judge).startswith("the judge reads pictures of 48 px and 1 channel, ")
     assert told(*asked, "--judge", wide).startswith(f"--data {drawn_folder} holds no drawn faces of 96 px, ")
     assert not out.exists()
     assert told("strength", "--judge", wide).startswith("the judge reads pictures of 96 px and 1 channel, ")
