@@ -233,9 +233,10 @@ def test_a_step_stays_on_its_device_and_asks_it_for_no_number(
     """What it needs of the CPU would make a GPU wait, and could not be recorded."""
     elsewhere = Batch(*(each.to("meta") for each in batch)), Noise(*(each.to("meta") for each in noise))
     model = dataclasses.replace(tiny_model, skip=skip, blocks="residual" if skip == "warp" else "strided")
-    networks = Networks(model, seed=1).double().to("meta")
+    with torch.device("meta"):
+        networks = Networks(model, seed=1).double()
     config = Config("", Path(), loss=weights, augment=AugmentConfig(strength=strength))
-    guide = Guide(new_judge("plain", 48, 1, seed=4).double().to("meta"), 0.5)
+    guide = Guide(new_judge("plain", 48, 1, seed=4).double().to("meta"), noise=0.5)
     for player in bare_players(config, networks, stage=stage, guide=guide).values():
         with Devices() as devices:
             loss, _ = player.objective(*elsewhere)
