@@ -42,7 +42,8 @@ bench: $(VENV)/installed  ## Measure the speed of the parts on this machine
 # A test that fails (code 1) does not keep the benches from running; a machine without a GPU (code 2) does.
 gpu: $(VENV)/installed  ## Run the tests and benches that need a GPU; lines of json in bench/results
 	@$(BIN)/python -m bench.gpu; worst=$$?; [ $$worst -le 1 ] || exit $$worst; \
-	for each in speed profile gains machinery plot; do \
+	for each in speed profile gains "memory --measure" "memory --measure --recipe recipes/rtx2080.yaml --micro-batch 16" \
+			machinery plot; do \
 		$(BIN)/python -m bench.$$each || { code=$$?; [ $$code -le $$worst ] || worst=$$code; }; \
 	done; exit $$worst
 
