@@ -6,15 +6,16 @@ pixels agree in every block they share.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn import functional
 
 from fes.config import ModelConfig
-from fes.edges import SLOPE, Edges
+from fes.edges import Edges
 from fes.expressions import EXPRESSIONS
+from fes.piecewise import SLOPE, halved, leaky, penalised_halved, penalised_leaky
 
 _NORM_FEATURES = 8
 """Feature maps that are normalised together."""
@@ -87,6 +88,22 @@ def norm(features: int) -> nn.GroupNorm:
     return nn.GroupNorm(max(1, features // _NORM_FEATURES), features)
 
 
+class Parts(NamedTuple):
+    """What stands between the convolutions of a network that looks at pictures."""
+
+    norm: Callable[[int], nn.Module]
+    """Makes what stands between a convolution and its unit, for so many features."""
+    unit: Callable[[Tensor], Tensor]
+    halve: Callable[[Tensor], Tensor]
+    """Halves the resolution of features by means."""
+
+
+PARTS = Parts(norm, leaky, halved)
+"""Of the encoder."""
+PENALISED_PARTS = Parts(nn.Identity, penalised_leaky, penalised_halved)
+"""Of a critic."""
+
+
 class ConditionalNorm(nn.Module):
     """Group normalisation whose scale and shift are looked up by class."""
 
@@ -108,17 +125,15 @@ class ConditionalNorm(nn.Module):
 class Downsampler(nn.Module):
     """Picture -> feature maps, each at half the resolution of the one before."""
 
-    def __init__(self, model: ModelConfig, norm: Callable[[int], nn.Module]) -> None:
-        """`norm` makes what stands between a block's convolution and its unit, for so many features."""
+    def __init__(self, model: ModelConfig, parts: Parts) -> None:
         super().__init__()
         resolution, _ = resolved(model)
+        self.parts = parts
         self.from_image, self.edges = self.new_edge(model), Edges(per_pixel=2)
         self.blocks = nn.ModuleDict()
         for at in reversed(block_resolutions(resolution)):
             read, write = features_at(at, model), features_at(at // 2, model)
-            self.blocks[f"block{at}"] = nn.Sequential(
-                _downsample(read, write), norm(write), nn.LeakyReLU(SLOPE)
-            )
+            self.blocks[f"block{at}"] = nn.Sequential(_downsample(read, write), parts.norm(write))
         self.size = features_at(coarsest(resolution), model) * coarsest(resolution) ** 2
 
     @staticmethod
@@ -129,10 +144,10 @@ class Downsampler(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """[batch, channels, resolution, resolution] -> maps, fine to coarse; the last holds `size` values."""
-        h, maps = functional.leaky_relu(self.from_image(x), SLOPE), []
+        h, maps = self.parts.unit(self.from_image(x)), []
         for name, block in self.blocks.items():
             maps.append(self.edges.entering(name, h, x))
-            h = block(maps[-1])
+            h = self.parts.unit(block(maps[-1]))
         return [*maps, h]
 
 
@@ -148,4 +163,4 @@ class GeneratorBlock(nn.Module):
         h = self.upsample(h)
         # Before the class has its say: features of the source are kept or not as the class asks.
         h = h if joining is None else h + joining
-        return functional.leaky_relu(self.norm(h, label), SLOPE)
+        return leaky(self.norm(h, label))

@@ -6,7 +6,6 @@ never depends on its neighbours, so neither does it on how a batch is split over
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -16,9 +15,12 @@ from torch.nn import functional
 
 from fes.blocks import (
     CONDITIONS,
+    PARTS,
+    PENALISED_PARTS,
     ConditionalNorm,
     Downsampler,
     GeneratorBlock,
+    Parts,
     block_resolutions,
     coarsest,
     condition,
@@ -30,8 +32,9 @@ from fes.blocks import (
 )
 from fes.config import ModelConfig
 from fes.drawing import Drawing
-from fes.edges import SLOPE, Edges
+from fes.edges import Edges
 from fes.expressions import EXPRESSIONS
+from fes.piecewise import SLOPE, leaky
 from fes.residual import ResidualDownsampler, ResidualGeneratorBlock, begin_as_identity, to_picture
 
 _NODES = 8
@@ -58,9 +61,9 @@ class Code(NamedTuple):
         return Code(self.z.repeat(times, 1), tuple(maps), source)
 
 
-def _downsampler(model: ModelConfig, norm: Callable[[int], nn.Module]) -> Downsampler | ResidualDownsampler:
+def _downsampler(model: ModelConfig, parts: Parts) -> Downsampler | ResidualDownsampler:
     """What encoder and image critic look at pictures with."""
-    return (ResidualDownsampler if model.blocks == "residual" else Downsampler)(model, norm)
+    return (ResidualDownsampler if model.blocks == "residual" else Downsampler)(model, parts)
 
 
 class Encoder(nn.Module):
@@ -69,7 +72,7 @@ class Encoder(nn.Module):
     def __init__(self, model: ModelConfig) -> None:
         super().__init__()
         self.skip = model.skip
-        self.features = _downsampler(model, norm)
+        self.features = _downsampler(model, PARTS)
         self.to_code = nn.Linear(self.features.size, model.latent_dim)
         initialise(self)
         begin_as_identity(self)
@@ -138,7 +141,7 @@ class Generator(nn.Module):
     def drawing(self, code: Code, label: Tensor) -> Drawing:
         """What is drawn and how its source is bent, before it is a picture."""
         h = rearrange(self.from_code(code.z), "b (f h w) -> b f h w", h=self.base, w=self.base)
-        h = functional.leaky_relu(self.norm(h, label), SLOPE)
+        h = leaky(self.norm(h, label))
         maps, old, flow = list(code.maps), None, None
         for name, block in self.blocks.items():
             h = block(h, label, self.joins[name](maps.pop()) if maps else None)
@@ -223,7 +226,7 @@ class ImageCritic(nn.Module):
 
     def __init__(self, model: ModelConfig) -> None:
         super().__init__()
-        self.features = _downsampler(model, nn.Identity)
+        self.features = _downsampler(model, PENALISED_PARTS)
         self.to_score = nn.Linear(self.features.size, 1)
         self.class_weight = nn.Embedding(CONDITIONS, self.features.size)
         initialise(self)

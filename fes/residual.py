@@ -4,14 +4,13 @@ The strided blocks of `fes.blocks` see a picture at half its resolution and coar
 and change resolution by means and by interpolation alone, so that fine detail is not folded into coarse.
 """
 
-from collections.abc import Callable
-
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fes.blocks import ConditionalNorm, block_resolutions, coarsest, features_at, resolved
+from fes.blocks import ConditionalNorm, Parts, block_resolutions, coarsest, features_at, resolved
 from fes.config import ModelConfig
-from fes.edges import SLOPE, Edges
+from fes.edges import Edges
+from fes.piecewise import leaky
 
 
 def _convolution(features: int) -> nn.Conv2d:
@@ -28,31 +27,31 @@ def begin_as_identity(network: nn.Module) -> None:
 class ResidualBlock(nn.Module):
     """[batch, features, height, width] -> the same shape."""
 
-    def __init__(self, features: int, norm: Callable[[int], nn.Module]) -> None:
+    def __init__(self, features: int, parts: Parts) -> None:
         super().__init__()
         self.first, self.last = _convolution(features), _convolution(features)
-        self.norm = norm(features)
+        self.norm, self.unit = parts.norm(features), parts.unit
 
     def forward(self, h: Tensor) -> Tensor:
-        change = self.last(functional.leaky_relu(self.norm(self.first(h)), SLOPE))
-        return functional.leaky_relu(h + change, SLOPE)
+        change = self.last(self.unit(self.norm(self.first(h))))
+        return self.unit(h + change)
 
 
 class ResidualDownsampler(nn.Module):
     """Picture -> feature maps, the first at its own resolution, each other at half of the one before."""
 
-    def __init__(self, model: ModelConfig, norm: Callable[[int], nn.Module]) -> None:
-        """`norm` makes what stands between a block's convolutions, for so many features."""
+    def __init__(self, model: ModelConfig, parts: Parts) -> None:
         super().__init__()
         resolution, _ = resolved(model)
+        self.parts = parts
         self.from_image, self.edges = self.new_edge(model), Edges(per_pixel=1)
         self.blocks, self.widen = nn.ModuleDict(), nn.ModuleDict()
         for at in (resolution, *reversed(block_resolutions(resolution))):
             features = features_at(at, model)
-            self.blocks[f"block{at}"] = ResidualBlock(features, norm)
+            self.blocks[f"block{at}"] = ResidualBlock(features, parts)
             self.widen[f"block{at}"] = nn.Conv2d(features, features_at(at // 2, model), kernel_size=1)
         base = coarsest(resolution)
-        self.last = ResidualBlock(features_at(base, model), norm)
+        self.last = ResidualBlock(features_at(base, model), parts)
         self.size = features_at(base, model) * base**2
 
     @staticmethod
@@ -63,10 +62,10 @@ class ResidualDownsampler(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """[batch, channels, resolution, resolution] -> maps, fine to coarse; the last holds `size` values."""
-        h, maps = functional.leaky_relu(self.from_image(x), SLOPE), []
+        h, maps = self.parts.unit(self.from_image(x)), []
         for name, block in self.blocks.items():
             maps.append(block(self.edges.entering(name, h, x)))
-            h = self.widen[name](functional.avg_pool2d(maps[-1], 2))
+            h = self.widen[name](self.parts.halve(maps[-1]))
         return [*maps, self.last(h)]
 
 
@@ -83,9 +82,9 @@ class ResidualGeneratorBlock(nn.Module):
         """[batch, read, height, width] -> [batch, write, 2 height, 2 width]."""
         h = functional.interpolate(self.widen(h), scale_factor=2, mode="bilinear")
         h = h if joining is None else h + joining
-        h = functional.leaky_relu(self.norms[0](h, label), SLOPE)
-        change = functional.leaky_relu(self.norms[1](self.first(h), label), SLOPE)
-        return functional.leaky_relu(h + self.last(change), SLOPE)
+        h = leaky(self.norms[0](h, label))
+        change = leaky(self.norms[1](self.first(h), label))
+        return leaky(h + self.last(change))
 
 
 def to_picture(features: int, channels: int) -> nn.Conv2d:

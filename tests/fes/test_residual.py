@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from fes.blocks import SLOPE, features_at, initialise, norm
+from fes.blocks import PARTS, PENALISED_PARTS, features_at, initialise
+from fes.piecewise import leaky
 from fes.residual import (
     ResidualBlock,
     ResidualDownsampler,
@@ -29,8 +30,8 @@ def noise(*shape: int) -> torch.Tensor:
 
 
 def test_a_block_passes_on_what_it_gets_at_first_and_learns_to_change_it():
-    block, h = made(ResidualBlock(8, norm)), noise(2, 8, 6, 6)
-    torch.testing.assert_close(block(h), functional.leaky_relu(h, SLOPE))
+    block, h = made(ResidualBlock(8, PARTS)), noise(2, 8, 6, 6)
+    torch.testing.assert_close(block(h), leaky(h))
     block(h).square().sum().backward()
     assert block.last.weight.grad.abs().max() > 0
 
@@ -47,7 +48,7 @@ def unit(h: torch.Tensor) -> torch.Tensor:
 
 
 def test_what_a_block_adds_is_two_convolutions_with_a_norm_and_a_unit_between():
-    block, h = untrained(ResidualBlock(8, norm)), noise(2, 8, 6, 6)
+    block, h = untrained(ResidualBlock(8, PARTS)), noise(2, 8, 6, 6)
     torch.testing.assert_close(block(h), unit(h + block.last(unit(block.norm(block.first(h))))))
     block, label = untrained(ResidualGeneratorBlock(16, 8)), torch.tensor([0, 5])
     h = noise(2, 16, 3, 3)
@@ -58,7 +59,7 @@ def test_what_a_block_adds_is_two_convolutions_with_a_norm_and_a_unit_between():
 
 
 def test_maps_are_what_blocks_make_of_the_means_of_the_finer_ones(tiny_model):
-    network, x = untrained(ResidualDownsampler(tiny_model, norm)), noise(2, 1, 48, 48)
+    network, x = untrained(ResidualDownsampler(tiny_model, PARTS)), noise(2, 1, 48, 48)
     maps, h = network(x), unit(network.from_image(x))
     for found, name in zip(maps[:-1], ("block48", "block24", "block12", "block6"), strict=True):
         torch.testing.assert_close(found, network.blocks[name](h))
@@ -71,7 +72,7 @@ def test_a_generators_block_doubles_adds_and_normalises_by_class_at_first():
     block, label = made(ResidualGeneratorBlock(16, 8)), torch.tensor([0, 5])
     h, joining = noise(2, 16, 3, 3), noise(2, 8, 6, 6)
     wider = functional.interpolate(block.widen(h), scale_factor=2, mode="bilinear") + joining
-    expected = functional.leaky_relu(functional.leaky_relu(block.norms[0](wider, label), SLOPE), SLOPE)
+    expected = leaky(leaky(block.norms[0](wider, label)))
     torch.testing.assert_close(block(h, label, joining), expected)
     assert not torch.allclose(block(h, label.flip(0), joining), expected)
     assert block(h, label).shape == (2, 8, 6, 6)
@@ -80,15 +81,15 @@ def test_a_generators_block_doubles_adds_and_normalises_by_class_at_first():
 @pytest.mark.parametrize("resolution", [48, 64])
 def test_maps_go_from_the_pictures_own_resolution_to_the_coarsest(tiny_model, resolution):
     model = dataclasses.replace(tiny_model, resolution=resolution)
-    maps = made(ResidualDownsampler(model, norm))(noise(2, 1, resolution, resolution))
+    maps = made(ResidualDownsampler(model, PARTS))(noise(2, 1, resolution, resolution))
     sizes = [resolution >> n for n in range(5)]
     assert [each.shape for each in maps] == [(2, features_at(at, model), at, at) for at in sizes]
-    assert maps[-1][0].numel() == ResidualDownsampler(model, norm).size
+    assert maps[-1][0].numel() == ResidualDownsampler(model, PARTS).size
 
 
 def test_maps_move_with_the_picture(tiny_model):
     """Strides would see another grid of pixels where a picture moves by less than they do."""
-    network = made(ResidualDownsampler(tiny_model, nn.Identity)).requires_grad_(False)
+    network = made(ResidualDownsampler(tiny_model, PENALISED_PARTS)).requires_grad_(False)
     for each in network.blocks.values():
         nn.init.normal_(each.last.weight, std=0.1)
     x = noise(1, 1, 48, 48)
@@ -99,7 +100,7 @@ def test_maps_move_with_the_picture(tiny_model):
 
 
 def test_every_pixel_counts_and_the_last_layer_draws_at_the_pictures_own_resolution(tiny_model):
-    network = made(ResidualDownsampler(tiny_model, norm))
+    network = made(ResidualDownsampler(tiny_model, PARTS))
     x = noise(1, 1, 48, 48).requires_grad_()
     network(x)[-1].square().sum().backward()
     assert (x.grad != 0).all()

@@ -1,0 +1,65 @@
+"""Leaky units and means, as they are, and as a critic has them whose slope is penalised.
+
+The slope of these does not change with what they are given, but at the edges of their pieces, so that their
+second derivative is 0. torch's own hand those zeros on: after a gradient penalty they go through every
+convolution between the score and the penalised pictures once more, for nothing. The penalised ones stop
+them there: the same gradients, to the last bit in float32, without that backward.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+SLOPE = 0.2
+"""Of leaky units for negative inputs (Radford et al., 2016)."""
+
+
+def leaky(x: Tensor) -> Tensor:
+    """x where it is positive and 0.2 x elsewhere, of any shape."""
+    return functional.leaky_relu(x, SLOPE)
+
+
+def penalised_leaky(x: Tensor) -> Tensor:
+    """The same as the product of x and its slope, which is a constant (rounded, where x is in bf16)."""
+    slope = (x.detach() > 0).to(x.dtype).clamp_(min=SLOPE)
+    return x * slope
+
+
+def halved(x: Tensor) -> Tensor:
+    """Means of 2x2 pixels: [batch, features, height, width] -> half the height and width."""
+    return functional.avg_pool2d(x, 2)
+
+
+def penalised_halved(x: Tensor) -> Tensor:
+    """The same, whose derivative is not said to depend on x."""
+    return _Mean.apply(x)
+
+
+class _Linear(torch.autograd.Function):
+    """A linear function: its derivative does not depend on where it is taken, and nothing is kept for it."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.set_materialize_grads(False)
+
+
+class _Mean(_Linear):
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return halved(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor | None) -> Tensor | None:
+        return None if gradient is None else _Spread.apply(gradient)
+
+
+class _Spread(_Linear):
+    @staticmethod
+    def forward(gradient: Tensor) -> Tensor:
+        return functional.interpolate(gradient, scale_factor=2) / 4
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor | None) -> Tensor | None:
+        return None if gradient is None else _Mean.apply(gradient)

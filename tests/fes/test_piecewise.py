@@ -1,0 +1,107 @@
+"""What critics are made of computes what torch's own units and means do, without a backward of zeros."""
+
+from collections.abc import Callable
+from unittest import mock
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from fes import networks
+from fes.blocks import PENALISED_PARTS, Parts
+from fes.config import Config, ModelConfig
+from fes.draws import noise
+from fes.losses import gradient_norm, two_sided_penalty
+from fes.networks import ImageCritic, Networks
+from fes.piecewise import halved, leaky, penalised_halved, penalised_leaky
+from fes.players import bare_players
+from fes.runtime.player import Player
+from tests.fes.made_up import SIZE, made_up_batch
+
+PAIRS = [(leaky, penalised_leaky), (halved, penalised_halved)]
+OWN = Parts(nn.Identity, leaky, halved)
+"""A critic's, of torch's own units and means."""
+
+
+def normal(*shape: int, **how: object) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0), **how)
+
+
+def model_of(blocks: str) -> ModelConfig:
+    return ModelConfig(48, 1, latent_dim=8, max_features=16, min_features=4, blocks=blocks)
+
+
+def derivatives(function: Callable[[Tensor], Tensor]) -> list[Tensor]:
+    """Values, gradients, and the gradients of those by what the first backward began with."""
+    x = normal(2, 3, 8, 8).requires_grad_()
+    y = function(x)
+    begun = normal(*y.shape).flip(0).requires_grad_()
+    (gradient,) = torch.autograd.grad(y, x, begun, create_graph=True)
+    (second,) = torch.autograd.grad(gradient, begun, normal(*x.shape).flip(1))
+    return [y, gradient, second]
+
+
+@pytest.mark.parametrize(("own", "penalised"), PAIRS)
+def test_values_and_derivatives_are_those_of_torchs_own_to_the_bit(own, penalised):
+    for found, expected in zip(derivatives(penalised), derivatives(own), strict=True):
+        assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("penalised", [penalised_leaky, penalised_halved])
+def test_derivatives_are_those_of_finite_differences(penalised):
+    x = normal(2, 2, 4, 4, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(penalised, x)
+    assert torch.autograd.gradgradcheck(penalised, x)
+
+
+def test_a_unit_keeps_what_is_no_number_and_nothing_at_nothing():
+    x = torch.tensor([torch.nan, torch.inf, -torch.inf, 0.0, -0.0])
+    torch.testing.assert_close(penalised_leaky(x), functional.leaky_relu(x, 0.2), equal_nan=True)
+
+
+class Backwards(TorchDispatchMode):
+    """How many backwards of convolutions are taken inside."""
+
+    taken = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.taken += function is torch.ops.aten.convolution_backward.default
+        return function(*args, **kwargs or {})
+
+
+def backwards_after_a_penalty(parts: Parts, blocks: str) -> int:
+    with mock.patch.object(networks, "PENALISED_PARTS", parts):
+        critic = ImageCritic(model_of(blocks))
+    x, label = normal(2, 1, 48, 48), torch.tensor([0, 3])
+    bound = two_sided_penalty(gradient_norm(lambda at: critic(at, label).score, x))
+    with Backwards() as backwards:
+        bound.backward()
+    return backwards.taken
+
+
+@pytest.mark.parametrize("blocks", ["strided", "residual"])
+def test_a_penaltys_backward_goes_back_through_no_convolution_of_the_score(blocks):
+    assert backwards_after_a_penalty(PENALISED_PARTS, blocks) == 0
+    assert backwards_after_a_penalty(OWN, blocks) > 0
+
+
+def trained(parts: Parts, blocks: str) -> dict[str, Tensor]:
+    """Weights after some steps of both players."""
+    model = model_of(blocks)
+    with mock.patch.object(networks, "PENALISED_PARTS", parts):
+        both = Networks(model, seed=0)
+    objectives = bare_players(Config("", "", model=model), both)
+    players = [Player(*each) for each in objectives.values()]
+    for step in range(3):
+        for player in players:
+            player.step(made_up_batch(model), noise(0, step, SIZE, model.latent_dim))
+    return both.state_dict()
+
+
+@pytest.mark.parametrize("blocks", ["strided", "residual"])
+def test_networks_learn_the_same_as_of_torchs_own_to_the_bit(blocks):
+    found, expected = trained(PENALISED_PARTS, blocks), trained(OWN, blocks)
+    assert list(found) == list(expected)
+    assert all(torch.equal(found[name], expected[name]) for name in found)
