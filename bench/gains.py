@@ -7,8 +7,10 @@ Prints a table and adds a line of json for each way to bench/results/gains.jsonl
 """
 
 import gc
+import multiprocessing
 import statistics
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -20,13 +22,14 @@ from bench.overhead import now
 from bench.peers.step import PeerTrainer
 from bench.recording import RESULTS, keep, machine
 from bench.tables import show
-from bench.variants import VARIANTS, AverageInALoop, compile_autoencoder
+from bench.variants import VARIANTS, AverageInALoop, compile_autoencoder, networks_of
 from fes.batch import Batch
 from fes.config import Config, LossConfig, ModelConfig
 from fes.draws import Noise, noise
 from fes.ema import Ema
 from fes.errors import InputError
 from fes.hardware import Hardware, Precision
+from fes.machine import keep_memory
 from fes.networks import Networks
 from fes.players import bare_players
 from fes.runtime.player import Player
@@ -75,13 +78,17 @@ class Way:
     """Steps of the critics to one of the autoencoder; the plain way beside it takes as many."""
     compiled: bool = False
     """Encoder and generator are compiled."""
+    own_parts: bool = False
+    """Critics are made of torch's own units and means (`fes.piecewise`), as those of peers always are."""
     looped: bool = False
     """The average is moved weight by weight."""
+    kept: bool = True
+    """Freed memory is kept (`fes.machine.keep_memory`); if not, the way has a process of its own."""
     on: tuple[str, ...] = ("cuda", "cpu")
     """Devices that it makes sense on."""
 
 
-GPU = ("cuda",)
+GPU, CPU = ("cuda",), ("cpu",)
 TF32 = Hardware(tf32=True)
 WAYS = (
     Way("plain"),
@@ -90,6 +97,9 @@ WAYS = (
     Way("real and synthesised apart", critics="apart"),
     Way("faces for five steps at once", critics="ahead", critic_steps=5),
     Way("penalty at each fourth step", critics="lazy", critic_steps=4),
+    Way("critics of torch's own parts", own_parts=True),
+    Way("five steps of critics of torch's own parts", own_parts=True, critic_steps=5),
+    Way("memory given back", kept=False, on=CPU),
     Way("Adam in one kernel", adam="fused"),
     Way("Adam over all weights at once", adam="foreach"),
     Way("average weight by weight", looped=True),
@@ -136,7 +146,7 @@ def model_of(options: Options) -> ModelConfig:
 def cycle_of(way: Way, options: Options) -> Callable[[], None]:
     """The steps of the critics, one of the autoencoder and one of the average, computed so."""
     model = model_of(options)
-    networks = Networks(model, seed=0).to(options.device)
+    networks = networks_of(model, way.own_parts or way.peer is not None).to(options.device)
     if way.hardware.channels_last:
         networks.to(memory_format=torch.channels_last)
     batch, drawn = work_of(options, model)
@@ -176,6 +186,8 @@ def players_of(way: Way, networks: Networks, model: ModelConfig) -> list[Player]
 
 def seconds_of(cycle: Callable[[], None], way: Way, options: Options) -> float:
     """Of the median cycle, after three that do not count."""
+    if way.kept and options.device == "cpu":
+        keep_memory()
     device = torch.device(options.device)
     set_arithmetic(way.hardware, device)
     seconds = []
@@ -184,6 +196,17 @@ def seconds_of(cycle: Callable[[], None], way: Way, options: Options) -> float:
         cycle()
         seconds.append((now(device) - start)[0])
     return statistics.median(seconds[3:])
+
+
+def seconds_in_a_process(way: Way, options: Options) -> float:
+    """The same in a process of its own: whoever keeps memory keeps it for good."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_alone, way, options).result()
+
+
+def _alone(way: Way, options: Options) -> float:
+    torch.set_num_threads(options.threads)
+    return seconds_of(cycle_of(way, options), way, options)
 
 
 def ways_of(options: Options) -> list[Way]:
@@ -206,7 +229,7 @@ def measure(options: Options) -> list[dict[str, object]]:
             torch.cuda.reset_peak_memory_stats()
             held = torch.cuda.memory_allocated()
         cycle = cycle_of(way, options)
-        seconds = seconds_of(cycle, way, options)
+        seconds = seconds_of(cycle, way, options) if way.kept else seconds_in_a_process(way, options)
         gib = (torch.cuda.max_memory_reserved() - held) / 2**30 if options.device == "cuda" else None
         del cycle
         gc.collect()

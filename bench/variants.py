@@ -7,16 +7,31 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 
-from fes import objectives
+from fes import networks, objectives
 from fes.batch import Batch
+from fes.blocks import Parts
+from fes.config import ModelConfig
 from fes.draws import Noise
 from fes.ema import Ema
 from fes.networks import Networks
 from fes.objectives import CriticObjective, Measurements
+from fes.piecewise import halved, leaky
 
 Critic = Callable[[Tensor], Tensor]
 LAZY = 4
 """Steps of the critics for one penalty, where it is lazy (Karras et al., 2020, take 16 with R1)."""
+
+
+OWN_PARTS = Parts(nn.Identity, leaky, halved)
+"""Of a critic, torch's own: the penalty's backward carries zeros through every convolution."""
+
+
+def networks_of(model: ModelConfig, own_parts: bool) -> Networks:
+    """The networks of a seed; `own_parts`: their critic is made of torch's own units and means."""
+    if not own_parts:
+        return Networks(model, seed=0)
+    with mock.patch.object(networks, "PENALISED_PARTS", OWN_PARTS):
+        return Networks(model, seed=0)
 
 
 class Apart(CriticObjective):

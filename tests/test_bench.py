@@ -11,7 +11,7 @@ from PIL import Image
 
 from bench import ablation
 from bench.building import VIEWS, draw_celeba, draw_fer2013
-from bench.gains import Options, model_of, work_of
+from bench.gains import Options, Way, model_of, seconds_in_a_process, work_of
 from bench.opening import BATCH, ConstantPictures, open_here, simulate
 from bench.peers.step import PeerTrainer
 from bench.photographs import Photographs, as_read, readings
@@ -19,8 +19,9 @@ from bench.photographs import table as table_of_photographs
 from bench.profile import PHASES, Clock, Cycle, Profile
 from bench.reading import decoders, readers_of, webdataset_grey
 from bench.strength import Strength, probabilities, table
-from bench.variants import VARIANTS, AverageInALoop
+from bench.variants import OWN_PARTS, VARIANTS, AverageInALoop, networks_of
 from fes.arguments import parse_levels
+from fes.blocks import PENALISED_PARTS
 from fes.config import LossConfig, ModelConfig
 from fes.ema import Ema
 from fes.errors import InputError
@@ -108,6 +109,17 @@ def test_variants_of_the_critics_step_have_the_same_loss_and_gradients(
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
     for ours, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+def test_critics_of_torchs_own_parts_stand_beside_those_of_fes(tiny_model: ModelConfig) -> None:
+    own, ours = (networks_of(tiny_model, own_parts).image_critic for own_parts in (True, False))
+    assert own.features.parts == OWN_PARTS
+    assert ours.features.parts == PENALISED_PARTS
+
+
+def test_a_way_that_keeps_no_memory_is_timed_in_a_process_of_its_own() -> None:
+    options = Options(batch=2, features=(8, 8), cycles=1, device="cpu")
+    assert 0 < seconds_in_a_process(Way("memory given back", kept=False), options) < 60
 
 
 def test_a_profile_is_one_of_the_steps_that_players_take(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from fes.files import check_folder, of_moments, sha256_of
 from fes.guide import check_independent
 from fes.hardware import Hardware
 from fes.judge import doubts, load_graders
+from fes.machine import keep_memory
 from fes.mixture import open_index
 from fes.report import progress
 from fes.runtime.launcher import Launch
@@ -75,6 +76,8 @@ def evaluate_command(options: EvaluateOptions) -> None:
     on_gpu = torch.cuda.is_available() and not Launch.read(dict(os.environ)).on_cpu
     evaluator, shape, device = None, None, torch.device("cuda" if on_gpu else "cpu")
     set_arithmetic(Hardware(), device)  # as snapshots are measured in a run
+    if device.type == "cpu":
+        keep_memory()
     for each in waiting:
         snapshot = load_snapshot(each.weights)
         judges = filter(None, (options.judge, options.second_judge))

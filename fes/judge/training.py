@@ -14,6 +14,7 @@ from fes.errors import InputError
 from fes.expressions import EXPRESSIONS, UNLABELLED
 from fes.judge.augmentation import augmented, noisy
 from fes.judge.network import Judge, Kind
+from fes.machine import keep_memory
 from fes.pictures import to_float
 from fes.reading import Samples
 from fes.stream import Stream
@@ -99,6 +100,8 @@ def train_judge(
     """
     parts, weights = _labelled(parts, weights)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type == "cpu":
+        keep_memory()
     half = _computes_in_half(config, device)
     worth = class_worth(parts, weights, config.balance).to(device)
     optimiser = torch.optim.AdamW(judge.to(device).train().parameters(), config.rate, weight_decay=_DECAY)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from fes.batch import Batch
 from fes.errors import InputError
 from fes.hardware import Hardware, pieces
+from fes.machine import keep_memory
 from fes.runtime.attempt import METHOD, end_gathering
 from fes.runtime.engine import Engine
 from fes.runtime.heartbeat import join_heartbeats, limited
@@ -78,6 +79,8 @@ class Runtime:
             self.close()
             raise
         set_arithmetic(self.hardware, self.device)
+        if self.device.type == "cpu":
+            keep_memory()
         torch.set_num_threads(cores_of_rank(self.launch))
         with limited(FIRST_EXCHANGE, _SILENT_NETWORK):
             self.wait()
