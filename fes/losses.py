@@ -117,12 +117,18 @@ def expression_error(logits: Tensor, label: Tensor) -> Tensor:
 
 def limited(errors: Tensor, at: Tensor, most: float | None) -> Tensor:
     """The mean of errors [batch], each made so much less that it pulls at its sample of `at` [batch, ...], of
-    which it is a function, with a gradient of a norm of `most` at the most. None: as they are."""
-    if most is not None:
-        (gradient,) = torch.autograd.grad(errors.sum(), at, retain_graph=True)
-        norms = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
-        errors = errors * (most / norms.clamp_min(most))
-    return errors.mean()
+    which alone it is a function, with a gradient of a norm of `most` at the most. None: as they are.
+
+    The gradient that is measured is the one that is handed on: nothing goes back through the errors again.
+    """
+    if most is None:
+        return errors.mean()
+    # What is shown of the same pictures elsewhere shares the graph.
+    (gradient,) = torch.autograd.grad(errors.sum(), at, retain_graph=True)
+    norms = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
+    share = most / norms.clamp_min(most)
+    pull = share * (gradient * at).flatten(1).sum(1)
+    return (share * errors.detach() + pull - pull.detach()).mean()
 
 
 def wasserstein_gap(score_real: Tensor, score_synthesised: Tensor) -> Tensor:

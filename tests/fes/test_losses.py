@@ -124,13 +124,27 @@ def test_a_limit_shortens_the_pull_of_those_samples_that_exceed_it():
     at = normal(3, 2, 4, 4).requires_grad_()
     slopes = torch.tensor([0.5, 2.0, 8.0], dtype=torch.float64)
     errors = slopes * at.flatten(1)[:, 0]
-    (gradient,) = torch.autograd.grad(limited(errors, at, 2.0), at, retain_graph=True)
+    found = limited(errors, at, 2.0)
+    torch.testing.assert_close(found, (errors * torch.tensor([1, 1, 0.25], dtype=errors.dtype)).mean())
+    (gradient,) = torch.autograd.grad(found, at, retain_graph=True)
     torch.testing.assert_close(gradient.flatten(1)[:, 0] * 3, slopes.clamp_max(2.0))
     torch.testing.assert_close(limited(errors, at, None), errors.mean())
     (errors * 0).sum().backward()  # the graph is still there
     assert torch.equal(
         limited(at.flatten(1)[:, 0] * 0, at, 1.0).detach(), torch.zeros((), dtype=torch.float64)
     )
+
+
+def test_what_a_limit_measures_is_handed_on_without_another_backward():
+    at, backwards = normal(3, 2, 4, 4).requires_grad_(), []
+    between = at * 2
+    between.register_hook(backwards.append)
+    errors = between.square().flatten(1).sum(1)
+    limited(errors, at, 2.0).backward()
+    assert len(backwards) == 1
+    expected = 8 * at.detach()
+    norms = expected.flatten(1).norm(dim=1)[:, None, None, None]
+    torch.testing.assert_close(at.grad, expected * (2.0 / norms.clamp_min(2.0)) / 3)
 
 
 def test_reconstruction_error_of_a_constant_difference():
