@@ -83,7 +83,7 @@ class Way:
     looped: bool = False
     """The average is moved weight by weight."""
     kept: bool = True
-    """Freed memory is kept (`fes.machine.keep_memory`); if not, the way has a process of its own."""
+    """A CPU keeps freed memory (`fes.machine.keep_memory`); if not, the way has a process of its own."""
     on: tuple[str, ...] = ("cuda", "cpu")
     """Devices that it makes sense on."""
 
@@ -92,8 +92,8 @@ GPU, CPU = ("cuda",), ("cpu",)
 TF32 = Hardware(tf32=True)
 WAYS = (
     Way("plain"),
-    Way("as common trainers do it", peer="encoded once"),
-    Way("the same, from picture to picture", peer="whole"),
+    Way("as common trainers do it", peer="encoded once", kept=False),
+    Way("the same, from picture to picture", peer="whole", kept=False),
     Way("real and synthesised apart", critics="apart"),
     Way("faces for five steps at once", critics="ahead", critic_steps=5),
     Way("penalty at each fourth step", critics="lazy", critic_steps=4),
@@ -186,8 +186,8 @@ def players_of(way: Way, networks: Networks, model: ModelConfig) -> list[Player]
 
 def seconds_of(cycle: Callable[[], None], way: Way, options: Options) -> float:
     """Of the median cycle, after three that do not count."""
-    if way.kept and options.device == "cpu":
-        keep_memory()
+    if way.kept:
+        keep_memory(options.device)
     device = torch.device(options.device)
     set_arithmetic(way.hardware, device)
     seconds = []
@@ -229,7 +229,8 @@ def measure(options: Options) -> list[dict[str, object]]:
             torch.cuda.reset_peak_memory_stats()
             held = torch.cuda.memory_allocated()
         cycle = cycle_of(way, options)
-        seconds = seconds_of(cycle, way, options) if way.kept else seconds_in_a_process(way, options)
+        alone = options.device == "cpu" and not way.kept
+        seconds = seconds_in_a_process(way, options) if alone else seconds_of(cycle, way, options)
         gib = (torch.cuda.max_memory_reserved() - held) / 2**30 if options.device == "cuda" else None
         del cycle
         gc.collect()

@@ -28,6 +28,7 @@ from fes.batch import Batch
 from fes.config import Config
 from fes.decoded import DecodedSplit, decode_to
 from fes.ema import Ema
+from fes.machine import keep_memory
 from fes.meters import Meters
 from fes.networks import Networks
 from fes.players import bare_players
@@ -192,6 +193,7 @@ def _update(optimiser: torch.optim.Optimizer) -> None:
 def run(options: Profile) -> None:
     """Measures, prints and keeps the result."""
     torch.set_num_threads(options.threads)
+    keep_memory(options.device)
     about = {**vars(options), **machine(options.device)}
     with tempfile.TemporaryDirectory() as folder:
         seconds = measure(options, Path(folder))

@@ -22,6 +22,7 @@ from fes.batch import Batch
 from fes.config import Config, ModelConfig
 from fes.decoded import DecodedSplit, decode_to
 from fes.draws import Noise, noise
+from fes.machine import keep_memory
 from fes.networks import Networks
 from fes.players import BarePlayer, bare_players
 from fes.stream import Stream
@@ -101,6 +102,7 @@ def stepper(player: BarePlayer, batch: Batch, latent_dim: int) -> Callable[[int]
 def run(options: Options) -> None:
     """Measures, prints and keeps the result."""
     torch.set_num_threads(options.threads)
+    keep_memory(options.device)
     about = {**vars(options), **machine(options.device)}
     with tempfile.TemporaryDirectory() as folder:
         rates = measure(options, Path(folder))

@@ -16,12 +16,17 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def keep_memory() -> None:
-    """Lets this process keep the memory that it frees, where its C library is glibc; elsewhere nothing.
+def keep_memory(computes_on: str) -> None:
+    """Lets a process keep the memory that it frees, where tensors lie in it and its C library is glibc.
 
     glibc gives large pieces back to the system, which clears them page by page when they are asked for again.
     A step on the CPU makes the tensors of the one before: it spends more on that the larger they are.
+
+    Args:
+        computes_on: the type of the device, as torch names it; but for `cpu` nothing is done.
     """
+    if computes_on != "cpu":
+        return
     with contextlib.suppress(AttributeError, OSError, TypeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(_MMAP_MAX, 0)

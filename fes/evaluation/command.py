@@ -76,8 +76,7 @@ def evaluate_command(options: EvaluateOptions) -> None:
     on_gpu = torch.cuda.is_available() and not Launch.read(dict(os.environ)).on_cpu
     evaluator, shape, device = None, None, torch.device("cuda" if on_gpu else "cpu")
     set_arithmetic(Hardware(), device)  # as snapshots are measured in a run
-    if device.type == "cpu":
-        keep_memory()
+    keep_memory(device.type)
     for each in waiting:
         snapshot = load_snapshot(each.weights)
         judges = filter(None, (options.judge, options.second_judge))

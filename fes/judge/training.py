@@ -100,8 +100,7 @@ def train_judge(
     """
     parts, weights = _labelled(parts, weights)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device.type == "cpu":
-        keep_memory()
+    keep_memory(device.type)
     half = _computes_in_half(config, device)
     worth = class_worth(parts, weights, config.balance).to(device)
     optimiser = torch.optim.AdamW(judge.to(device).train().parameters(), config.rate, weight_decay=_DECAY)

@@ -79,8 +79,7 @@ class Runtime:
             self.close()
             raise
         set_arithmetic(self.hardware, self.device)
-        if self.device.type == "cpu":
-            keep_memory()
+        keep_memory(self.device.type)
         torch.set_num_threads(cores_of_rank(self.launch))
         with limited(FIRST_EXCHANGE, _SILENT_NETWORK):
             self.wait()

@@ -47,7 +47,7 @@ def page_faults(first: str) -> int:
 @pytest.mark.parametrize(
     "first",
     [
-        "from fes.machine import keep_memory; keep_memory()",
+        "from fes.machine import keep_memory; keep_memory('cpu')",
         "from fes.runtime.processes import Runtime; Runtime()",
     ],
 )
@@ -56,6 +56,11 @@ def test_freed_memory_is_used_again_without_the_systems_help(first):
     assert page_faults(first) < 100
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="memory is kept where glibc gives it")
+def test_memory_is_given_back_where_tensors_lie_on_another_device():
+    assert page_faults("from fes.machine import keep_memory; keep_memory('cuda')") > 1000
+
+
 def test_another_c_library_is_left_alone(monkeypatch):
     monkeypatch.setattr("ctypes.CDLL", lambda name: object())
-    keep_memory()
+    keep_memory("cpu")
