@@ -1,11 +1,13 @@
 """The same steps computed in other ways than fes computes them: what was tried to make them faster."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 from unittest import mock
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from fes import networks, objectives
 from fes.batch import Batch
@@ -15,14 +17,14 @@ from fes.draws import Noise
 from fes.ema import Ema
 from fes.networks import Networks
 from fes.objectives import CriticObjective, Measurements
-from fes.piecewise import halved, leaky
+from fes.piecewise import SLOPE, halved
 
 Critic = Callable[[Tensor], Tensor]
 LAZY = 4
 """Steps of the critics for one penalty, where it is lazy (Karras et al., 2020, take 16 with R1)."""
 
 
-OWN_PARTS = Parts(nn.Identity, leaky, halved)
+OWN_PARTS = Parts(nn.Identity, partial(functional.leaky_relu, negative_slope=SLOPE), halved)
 """Of a critic, torch's own: the penalty's backward carries zeros through every convolution."""
 
 

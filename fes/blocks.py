@@ -11,11 +11,12 @@ from typing import NamedTuple
 import torch
 from einops import rearrange
 from torch import Tensor, nn
+from torch.nn import functional
 
 from fes.config import ModelConfig
 from fes.edges import Edges
 from fes.expressions import EXPRESSIONS
-from fes.piecewise import SLOPE, halved, leaky, penalised_halved, penalised_leaky
+from fes.piecewise import SLOPE, halved, leaky_, penalised_halved, penalised_leaky
 
 _NORM_FEATURES = 8
 """Feature maps that are normalised together."""
@@ -83,9 +84,13 @@ def upsample(read: int, write: int) -> nn.ConvTranspose2d:
     return nn.ConvTranspose2d(read, write, kernel_size=4, stride=2, padding=1)
 
 
+def _groups(features: int) -> int:
+    return max(1, features // _NORM_FEATURES)
+
+
 def norm(features: int) -> nn.GroupNorm:
     """Normalises a sample's features in groups."""
-    return nn.GroupNorm(max(1, features // _NORM_FEATURES), features)
+    return nn.GroupNorm(_groups(features), features)
 
 
 class Parts(NamedTuple):
@@ -98,18 +103,18 @@ class Parts(NamedTuple):
     """Halves the resolution of features by means."""
 
 
-PARTS = Parts(norm, leaky, halved)
+PARTS = Parts(norm, leaky_, halved)
 """Of the encoder."""
 PENALISED_PARTS = Parts(nn.Identity, penalised_leaky, penalised_halved)
 """Of a critic."""
 
 
-class ConditionalNorm(nn.Module):
-    """Group normalisation whose scale and shift are looked up by class."""
+class ConditionalUnit(nn.Module):
+    """Leaky units behind a group normalisation whose scale and shift are looked up by class."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(max(1, features // _NORM_FEATURES), features, affine=False)
+        self.groups = _groups(features)
         self.affine = nn.Embedding(CONDITIONS, 2 * features)
         with torch.no_grad():
             self.affine.weight.normal_(0.0, 0.1)
@@ -118,8 +123,11 @@ class ConditionalNorm(nn.Module):
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
         """[batch, features, height, width] -> the same shape; label as the generator takes it."""
         affine = label @ self.affine.weight if label.is_floating_point() else self.affine(condition(label))
-        scale, shift = rearrange(affine, "b (two f) -> two b f 1 1", two=2)
-        return torch.addcmul(shift, self.norm(x), scale)
+        scale, shift = rearrange(affine, "b (two f) -> two (b f)", two=2)
+        # All features of the batch as those of one sample, each with a scale of its own: one pass over them.
+        together = rearrange(x, "b f h w -> 1 (b f) h w")
+        h = functional.group_norm(together, len(x) * self.groups, scale, shift)
+        return leaky_(h).view_as(x)
 
 
 class Downsampler(nn.Module):
@@ -157,10 +165,10 @@ class GeneratorBlock(nn.Module):
     def __init__(self, read: int, write: int) -> None:
         super().__init__()
         self.upsample = upsample(read, write)
-        self.norm = ConditionalNorm(write)
+        self.norm = ConditionalUnit(write)
 
     def forward(self, h: Tensor, label: Tensor, joining: Tensor | None = None) -> Tensor:
         h = self.upsample(h)
         # Before the class has its say: features of the source are kept or not as the class asks.
         h = h if joining is None else h + joining
-        return leaky(self.norm(h, label))
+        return self.norm(h, label)

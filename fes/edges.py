@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fes.piecewise import leaky
+from fes.piecewise import leaky_
 
 _KEY = re.compile(r"\.edges\.(\d+)\.")
 
@@ -32,7 +32,7 @@ class Edges(nn.ModuleDict):
         for resolution, from_image in self.items():
             if block == self._first(resolution):
                 small = functional.avg_pool2d(x, x.shape[-1] // int(resolution))
-                return torch.lerp(leaky(from_image(small)), h, self.share)
+                return torch.lerp(leaky_(from_image(small)), h, self.share)
         return h
 
     def drawn(self, block: str, h: Tensor, resolution: int) -> Tensor | None:

@@ -17,7 +17,7 @@ from fes.blocks import (
     CONDITIONS,
     PARTS,
     PENALISED_PARTS,
-    ConditionalNorm,
+    ConditionalUnit,
     Downsampler,
     GeneratorBlock,
     Parts,
@@ -34,7 +34,7 @@ from fes.config import ModelConfig
 from fes.drawing import Drawing
 from fes.edges import Edges
 from fes.expressions import EXPRESSIONS
-from fes.piecewise import SLOPE, leaky
+from fes.piecewise import SLOPE
 from fes.residual import ResidualDownsampler, ResidualGeneratorBlock, begin_as_identity, to_picture
 
 _NODES = 8
@@ -99,7 +99,7 @@ class Generator(nn.Module):
         self.base = coarsest(resolution)
         widest = features_at(self.base, model)
         self.from_code = nn.Linear(model.latent_dim, widest * self.base**2)
-        self.norm = ConditionalNorm(widest)
+        self.norm = ConditionalUnit(widest)
         self.blocks, self.joins = nn.ModuleDict(), nn.ModuleDict()
         residual = model.blocks == "residual"
         block = ResidualGeneratorBlock if residual else GeneratorBlock
@@ -141,7 +141,7 @@ class Generator(nn.Module):
     def drawing(self, code: Code, label: Tensor) -> Drawing:
         """What is drawn and how its source is bent, before it is a picture."""
         h = rearrange(self.from_code(code.z), "b (f h w) -> b f h w", h=self.base, w=self.base)
-        h = leaky(self.norm(h, label))
+        h = self.norm(h, label)
         maps, old, flow = list(code.maps), None, None
         for name, block in self.blocks.items():
             h = block(h, label, self.joins[name](maps.pop()) if maps else None)
@@ -203,7 +203,11 @@ class ExpressionHead(nn.Module):
         read = channels
         for at in (8, 4, 2):
             write = features_at(coarsest(resolution) * at, model)
-            layers += [nn.Conv2d(read, write, kernel_size=3, padding=1), norm(write), nn.LeakyReLU(SLOPE)]
+            layers += [
+                nn.Conv2d(read, write, kernel_size=3, padding=1),
+                norm(write),
+                nn.LeakyReLU(SLOPE, inplace=True),
+            ]
             layers.append(nn.AvgPool2d(2))
             read = write
         self.features = nn.Sequential(*layers)

@@ -1,5 +1,8 @@
 """Leaky units and means, as they are, and as a critic has them whose slope is penalised.
 
+Leaky units are told by what they answer as well as by what they are given: those of a network that is not
+penalised answer in the same memory, which nobody looks at any more.
+
 The slope of these does not change with what they are given, but at the edges of their pieces, so that their
 second derivative is 0. torch's own hand those zeros on: after a gradient penalty they go through every
 convolution between the score and the penalised pictures once more, for nothing. The penalised ones stop
@@ -16,13 +19,13 @@ SLOPE = 0.2
 """Of leaky units for negative inputs (Radford et al., 2016)."""
 
 
-def leaky(x: Tensor) -> Tensor:
-    """x where it is positive and 0.2 x elsewhere, of any shape."""
-    return functional.leaky_relu(x, SLOPE)
+def leaky_(x: Tensor) -> Tensor:
+    """x where it is positive and 0.2 x elsewhere, of any shape, in its place: x must be nobody else's."""
+    return functional.leaky_relu_(x, SLOPE)
 
 
 def penalised_leaky(x: Tensor) -> Tensor:
-    """The same as the product of x and its slope, which is a constant (rounded, where x is in bf16)."""
+    """The same beside x, as the product of x and its slope, a constant (rounded, where x is in bf16)."""
     slope = (x.detach() > 0).to(x.dtype).clamp_(min=SLOPE)
     return x * slope
 

@@ -7,10 +7,10 @@ and change resolution by means and by interpolation alone, so that fine detail i
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fes.blocks import ConditionalNorm, Parts, block_resolutions, coarsest, features_at, resolved
+from fes.blocks import ConditionalUnit, Parts, block_resolutions, coarsest, features_at, resolved
 from fes.config import ModelConfig
 from fes.edges import Edges
-from fes.piecewise import leaky
+from fes.piecewise import leaky_
 
 
 def _convolution(features: int) -> nn.Conv2d:
@@ -75,16 +75,16 @@ class ResidualGeneratorBlock(nn.Module):
     def __init__(self, read: int, write: int) -> None:
         super().__init__()
         self.widen = nn.Conv2d(read, write, kernel_size=1)
-        self.norms = nn.ModuleList(ConditionalNorm(write) for _ in range(2))
+        self.norms = nn.ModuleList(ConditionalUnit(write) for _ in range(2))
         self.first, self.last = _convolution(write), _convolution(write)
 
     def forward(self, h: Tensor, label: Tensor, joining: Tensor | None = None) -> Tensor:
         """[batch, read, height, width] -> [batch, write, 2 height, 2 width]."""
         h = functional.interpolate(self.widen(h), scale_factor=2, mode="bilinear")
         h = h if joining is None else h + joining
-        h = leaky(self.norms[0](h, label))
-        change = leaky(self.norms[1](self.first(h), label))
-        return leaky(h + self.last(change))
+        h = self.norms[0](h, label)
+        change = self.norms[1](self.first(h), label)
+        return leaky_(h + self.last(change))
 
 
 def to_picture(features: int, channels: int) -> nn.Conv2d:

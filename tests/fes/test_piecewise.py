@@ -1,6 +1,7 @@
 """What critics are made of computes what torch's own units and means do, without a backward of zeros."""
 
 from collections.abc import Callable
+from functools import partial
 from unittest import mock
 
 import pytest
@@ -15,11 +16,12 @@ from fes.config import Config, ModelConfig
 from fes.draws import noise
 from fes.losses import gradient_norm, two_sided_penalty
 from fes.networks import ImageCritic, Networks
-from fes.piecewise import halved, leaky, penalised_halved, penalised_leaky
+from fes.piecewise import halved, leaky_, penalised_halved, penalised_leaky
 from fes.players import bare_players
 from fes.runtime.player import Player
 from tests.fes.made_up import SIZE, made_up_batch
 
+leaky = partial(functional.leaky_relu, negative_slope=0.2)
 PAIRS = [(leaky, penalised_leaky), (halved, penalised_halved)]
 OWN = Parts(nn.Identity, leaky, halved)
 """A critic's, of torch's own units and means."""
@@ -54,6 +56,17 @@ def test_derivatives_are_those_of_finite_differences(penalised):
     x = normal(2, 2, 4, 4, dtype=torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(penalised, x)
     assert torch.autograd.gradgradcheck(penalised, x)
+
+
+def test_units_of_networks_that_are_not_penalised_answer_in_the_same_memory():
+    x, gradient = normal(2, 3, 8, 8).requires_grad_(), normal(2, 3, 8, 8).flip(0)
+    h = x * 3
+    y = leaky_(h)
+    assert y.data_ptr() == h.data_ptr()
+    expected = leaky(x * 3)
+    assert torch.equal(y, expected)
+    found, wanted = (torch.autograd.grad(each, x, gradient)[0] for each in (y, expected))
+    assert torch.equal(found, wanted)
 
 
 def test_a_unit_keeps_what_is_no_number_and_nothing_at_nothing():

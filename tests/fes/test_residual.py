@@ -8,7 +8,6 @@ from torch import nn
 from torch.nn import functional
 
 from fes.blocks import PARTS, PENALISED_PARTS, features_at, initialise
-from fes.piecewise import leaky
 from fes.residual import (
     ResidualBlock,
     ResidualDownsampler,
@@ -31,7 +30,7 @@ def noise(*shape: int) -> torch.Tensor:
 
 def test_a_block_passes_on_what_it_gets_at_first_and_learns_to_change_it():
     block, h = made(ResidualBlock(8, PARTS)), noise(2, 8, 6, 6)
-    torch.testing.assert_close(block(h), leaky(h))
+    torch.testing.assert_close(block(h), unit(h))
     block(h).square().sum().backward()
     assert block.last.weight.grad.abs().max() > 0
 
@@ -53,8 +52,8 @@ def test_what_a_block_adds_is_two_convolutions_with_a_norm_and_a_unit_between():
     block, label = untrained(ResidualGeneratorBlock(16, 8)), torch.tensor([0, 5])
     h = noise(2, 16, 3, 3)
     wider = functional.interpolate(block.widen(h), scale_factor=2, mode="bilinear")
-    wider = unit(block.norms[0](wider, label))
-    change = block.last(unit(block.norms[1](block.first(wider), label)))
+    wider = block.norms[0](wider, label)
+    change = block.last(block.norms[1](block.first(wider), label))
     torch.testing.assert_close(block(h, label), unit(wider + change))
 
 
@@ -72,7 +71,7 @@ def test_a_generators_block_doubles_adds_and_normalises_by_class_at_first():
     block, label = made(ResidualGeneratorBlock(16, 8)), torch.tensor([0, 5])
     h, joining = noise(2, 16, 3, 3), noise(2, 8, 6, 6)
     wider = functional.interpolate(block.widen(h), scale_factor=2, mode="bilinear") + joining
-    expected = leaky(leaky(block.norms[0](wider, label)))
+    expected = unit(block.norms[0](wider, label))
     torch.testing.assert_close(block(h, label, joining), expected)
     assert not torch.allclose(block(h, label.flip(0), joining), expected)
     assert block(h, label).shape == (2, 8, 6, 6)
