@@ -79,7 +79,7 @@ class Way:
     compiled: bool = False
     """Encoder and generator are compiled."""
     own_parts: bool = False
-    """Critics are made of torch's own units and means (`fes.piecewise`), as those of peers always are."""
+    """Critics are made of torch's own units and means, as peers' always are (`fes.piecewise`)."""
     looped: bool = False
     """The average is moved weight by weight."""
     kept: bool = True
@@ -198,15 +198,16 @@ def seconds_of(cycle: Callable[[], None], way: Way, options: Options) -> float:
     return statistics.median(seconds[3:])
 
 
+def seconds_here(way: Way, options: Options) -> float:
+    """The same of a cycle that is made for it."""
+    torch.set_num_threads(options.threads)
+    return seconds_of(cycle_of(way, options), way, options)
+
+
 def seconds_in_a_process(way: Way, options: Options) -> float:
     """The same in a process of its own: whoever keeps memory keeps it for good."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_alone, way, options).result()
-
-
-def _alone(way: Way, options: Options) -> float:
-    torch.set_num_threads(options.threads)
-    return seconds_of(cycle_of(way, options), way, options)
+        return pool.submit(seconds_here, way, options).result()
 
 
 def ways_of(options: Options) -> list[Way]:
@@ -219,23 +220,26 @@ def ways_of(options: Options) -> list[Way]:
     return [way for way in ways if options.device in way.on]
 
 
+def taken(way: Way, options: Options) -> tuple[float, float | None]:
+    """The seconds of a cycle, and on a GPU the most memory that it took, in GiB."""
+    if options.device == "cpu":
+        return (seconds_here if way.kept else seconds_in_a_process)(way, options), None
+    torch.cuda.reset_peak_memory_stats()
+    held = torch.cuda.memory_allocated()
+    seconds = seconds_here(way, options)
+    gib = (torch.cuda.max_memory_reserved() - held) / 2**30
+    gc.collect()
+    torch.cuda.empty_cache()
+    return seconds, gib
+
+
 def measure(options: Options) -> list[dict[str, object]]:
     """The seconds of a cycle, its ratio to a plain one right before and after it, and the most memory."""
     results = []
     for way in ways_of(options):
         plain = cycle_of(Way("plain", critic_steps=way.critic_steps), options)
         before = seconds_of(plain, WAYS[0], options)
-        if options.device == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-            held = torch.cuda.memory_allocated()
-        cycle = cycle_of(way, options)
-        alone = options.device == "cpu" and not way.kept
-        seconds = seconds_in_a_process(way, options) if alone else seconds_of(cycle, way, options)
-        gib = (torch.cuda.max_memory_reserved() - held) / 2**30 if options.device == "cuda" else None
-        del cycle
-        gc.collect()
-        if options.device == "cuda":
-            torch.cuda.empty_cache()
+        seconds, gib = taken(way, options)
         after = seconds_of(plain, WAYS[0], options)
         ratio = (before + after) / 2 / seconds
         steps = way.critic_steps + 1

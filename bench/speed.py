@@ -79,6 +79,7 @@ def measure(options: Options, folder: Path) -> dict[str, float]:
     }
     for name, stream in streams.items():
         rates[name] = images_per_second(stream.__getitem__, options.batch, options)
+    keep_memory(options.device)  # as training does, and building does not
     batch = Batch(*(part.to(options.device) for part in streams["reading shards"][0]))
     model = ModelConfig(resolution=options.resolution, channels=1)
     networks = Networks(model, seed=0).to(options.device)
@@ -102,7 +103,6 @@ def stepper(player: BarePlayer, batch: Batch, latent_dim: int) -> Callable[[int]
 def run(options: Options) -> None:
     """Measures, prints and keeps the result."""
     torch.set_num_threads(options.threads)
-    keep_memory(options.device)
     about = {**vars(options), **machine(options.device)}
     with tempfile.TemporaryDirectory() as folder:
         rates = measure(options, Path(folder))

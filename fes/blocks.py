@@ -85,7 +85,9 @@ def upsample(read: int, write: int) -> nn.ConvTranspose2d:
 
 
 def _groups(features: int) -> int:
-    return max(1, features // _NORM_FEATURES)
+    """How many groups so many features are normalised in: the nearest number to eights that divides them."""
+    wanted = max(1, features // _NORM_FEATURES)
+    return next(groups for groups in range(wanted, 0, -1) if features % groups == 0)
 
 
 def norm(features: int) -> nn.GroupNorm:
@@ -99,6 +101,7 @@ class Parts(NamedTuple):
     norm: Callable[[int], nn.Module]
     """Makes what stands between a convolution and its unit, for so many features."""
     unit: Callable[[Tensor], Tensor]
+    """What features pass behind it: any shape -> the same. It may overwrite what it is given."""
     halve: Callable[[Tensor], Tensor]
     """Halves the resolution of features by means."""
 
@@ -123,9 +126,10 @@ class ConditionalUnit(nn.Module):
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
         """[batch, features, height, width] -> the same shape; label as the generator takes it."""
         affine = label @ self.affine.weight if label.is_floating_point() else self.affine(condition(label))
-        scale, shift = rearrange(affine, "b (two f) -> two (b f)", two=2)
+        exact = self.affine.weight.dtype  # on the CPU, autocast would leave norms in half precision
+        scale, shift = rearrange(affine.to(exact), "b (two f) -> two (b f)", two=2)
         # All features of the batch as those of one sample, each with a scale of its own: one pass over them.
-        together = rearrange(x, "b f h w -> 1 (b f) h w")
+        together = rearrange(x.to(exact), "b f h w -> 1 (b f) h w")
         h = functional.group_norm(together, len(x) * self.groups, scale, shift)
         return leaky_(h).view_as(x)
 
@@ -154,7 +158,7 @@ class Downsampler(nn.Module):
         """[batch, channels, resolution, resolution] -> maps, fine to coarse; the last holds `size` values."""
         h, maps = self.parts.unit(self.from_image(x)), []
         for name, block in self.blocks.items():
-            maps.append(self.edges.entering(name, h, x))
+            maps.append(self.edges.entering(name, h, x, self.parts.unit))
             h = self.parts.unit(block(maps[-1]))
         return [*maps, h]
 
@@ -165,7 +169,7 @@ class GeneratorBlock(nn.Module):
     def __init__(self, read: int, write: int) -> None:
         super().__init__()
         self.upsample = upsample(read, write)
-        self.norm = ConditionalUnit(write)
+        self.norm = ConditionalUnit(write)  # named as in older states: a unit has no weights
 
     def forward(self, h: Tensor, label: Tensor, joining: Tensor | None = None) -> Tensor:
         h = self.upsample(h)

@@ -6,13 +6,11 @@ gives way little by little: at share 0 the network is the old one, at 1 the edge
 """
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-from fes.piecewise import leaky_
 
 _KEY = re.compile(r"\.edges\.(\d+)\.")
 
@@ -27,12 +25,13 @@ class Edges(nn.ModuleDict):
         self.share = 0.0
         """Of the new blocks in what passes, from 0 to 1."""
 
-    def entering(self, block: str, h: Tensor, x: Tensor) -> Tensor:
-        """What enters a block of a network that reads pictures `x`, given what new blocks made of them."""
+    def entering(self, block: str, h: Tensor, x: Tensor, unit: Callable[[Tensor], Tensor]) -> Tensor:
+        """What enters a block of a network that reads pictures `x` and has such units, given what new blocks
+        made of them."""
         for resolution, from_image in self.items():
             if block == self._first(resolution):
                 small = functional.avg_pool2d(x, x.shape[-1] // int(resolution))
-                return torch.lerp(leaky_(from_image(small)), h, self.share)
+                return torch.lerp(unit(from_image(small)), h, self.share)
         return h
 
     def drawn(self, block: str, h: Tensor, resolution: int) -> Tensor | None:

@@ -19,6 +19,8 @@ _TURNED = 0.25
 """What turning counts beside stretching: brows and corners of mouths turn, but not without end."""
 _YIELDING = 0.1
 """The stiffness of a place without edges."""
+_LIFT = 2.0**8
+"""What a gradient is multiplied by on its way through half precision, where it may be too small for it."""
 _FLAT = 1e-6
 """The mean slope of a picture that has none."""
 
@@ -117,17 +119,19 @@ def expression_error(logits: Tensor, label: Tensor) -> Tensor:
 
 def limited(errors: Tensor, at: Tensor, most: float | None) -> Tensor:
     """The mean of errors [batch], each made so much less that it pulls at its sample of `at` [batch, ...], of
-    which alone it is a function, with a gradient of a norm of `most` at the most. None: as they are.
+    which alone they are a function, with a gradient of a norm of `most` at the most. None: as they are.
 
     The gradient that is measured is the one that is handed on: nothing goes back through the errors again.
     """
     if most is None:
         return errors.mean()
     # What is shown of the same pictures elsewhere shares the graph.
-    (gradient,) = torch.autograd.grad(errors.sum(), at, retain_graph=True)
+    (lifted,) = torch.autograd.grad(errors.sum() * _LIFT, at, retain_graph=True)
+    gradient = lifted.to(errors.dtype) / _LIFT
     norms = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
     share = most / norms.clamp_min(most)
     pull = share * (gradient * at).flatten(1).sum(1)
+    # The difference is 0, and its gradient share times gradient.
     return (share * errors.detach() + pull - pull.detach()).mean()
 
 

@@ -17,7 +17,7 @@ def cores() -> int:
 
 
 def keep_memory(computes_on: str) -> None:
-    """Lets a process keep the memory that it frees, where tensors lie in it and its C library is glibc.
+    """Lets this process keep, for good, the memory that it frees, if tensors lie in it and it runs on glibc.
 
     glibc gives large pieces back to the system, which clears them page by page when they are asked for again.
     A step on the CPU makes the tensors of the one before: it spends more on that the larger they are.

@@ -1,12 +1,11 @@
-"""Leaky units and means, as they are, and as a critic has them whose slope is penalised.
+"""Leaky units and means, plain, and as the image critic has them, whose slope is penalised.
 
-Leaky units are told by what they answer as well as by what they are given: those of a network that is not
-penalised answer in the same memory, which nobody looks at any more.
+A leaky unit's derivative can be read off what it answers as well as off what it is given. So plain units
+answer in the memory of what they are given, which nobody needs any more.
 
-The slope of these does not change with what they are given, but at the edges of their pieces, so that their
-second derivative is 0. torch's own hand those zeros on: after a gradient penalty they go through every
-convolution between the score and the penalised pictures once more, for nothing. The penalised ones stop
-them there: the same gradients, to the last bit in float32, without that backward.
+The second derivative of units and means is 0. torch's own hand those zeros on: in the backward of a gradient
+penalty they go through every convolution between the score and the penalised pictures once more, for
+nothing. The penalised ones stop them there, and all gradients stay the same, in float32 to the last bit.
 """
 
 from typing import Any
@@ -25,7 +24,7 @@ def leaky_(x: Tensor) -> Tensor:
 
 
 def penalised_leaky(x: Tensor) -> Tensor:
-    """The same beside x, as the product of x and its slope, a constant (rounded, where x is in bf16)."""
+    """The same beside x, as the product of x and its slope, a constant (0.2 as x's precision has it)."""
     slope = (x.detach() > 0).to(x.dtype).clamp_(min=SLOPE)
     return x * slope
 
@@ -36,12 +35,15 @@ def halved(x: Tensor) -> Tensor:
 
 
 def penalised_halved(x: Tensor) -> Tensor:
-    """The same, whose derivative is not said to depend on x."""
+    """The same, of an even height and width; the derivative of torch's own takes x, if only for its size."""
     return _Mean.apply(x)
 
 
 class _Linear(torch.autograd.Function):
-    """A linear function: its derivative does not depend on where it is taken, and nothing is kept for it."""
+    """A linear function: its derivative does not depend on where it is taken, and nothing is kept for it.
+
+    Where no gradient arrives none is handed on; torch would make zeros of it.
+    """
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:

@@ -64,7 +64,7 @@ class ResidualDownsampler(nn.Module):
         """[batch, channels, resolution, resolution] -> maps, fine to coarse; the last holds `size` values."""
         h, maps = self.parts.unit(self.from_image(x)), []
         for name, block in self.blocks.items():
-            maps.append(block(self.edges.entering(name, h, x)))
+            maps.append(block(self.edges.entering(name, h, x, self.parts.unit)))
             h = self.widen[name](self.parts.halve(maps[-1]))
         return [*maps, self.last(h)]
 

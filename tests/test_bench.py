@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from bench import ablation
+from bench import ablation, gains
 from bench.building import VIEWS, draw_celeba, draw_fer2013
-from bench.gains import Options, Way, model_of, seconds_in_a_process, work_of
+from bench.gains import Options, Way, model_of, taken, work_of
 from bench.opening import BATCH, ConstantPictures, open_here, simulate
 from bench.peers.step import PeerTrainer
 from bench.photographs import Photographs, as_read, readings
@@ -117,9 +117,15 @@ def test_critics_of_torchs_own_parts_stand_beside_those_of_fes(tiny_model: Model
     assert ours.features.parts == PENALISED_PARTS
 
 
-def test_a_way_that_keeps_no_memory_is_timed_in_a_process_of_its_own() -> None:
+def test_a_way_that_keeps_no_memory_is_timed_in_a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     options = Options(batch=2, features=(8, 8), cycles=1, device="cpu")
-    assert 0 < seconds_in_a_process(Way("memory given back", kept=False), options) < 60
+    monkeypatch.setattr(gains, "keep_memory", lambda device: pytest.fail("kept here"))
+    monkeypatch.setattr(gains, "seconds_of", lambda *way: pytest.fail("timed here"))
+    seconds, gib = taken(Way("memory given back", kept=False), options)
+    assert 0 < seconds < 60
+    assert gib is None
+    with pytest.raises(pytest.fail.Exception, match="timed here"):
+        taken(Way("plain"), options)
 
 
 def test_a_profile_is_one_of_the_steps_that_players_take(tmp_path: Path) -> None:

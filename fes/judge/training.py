@@ -91,6 +91,8 @@ def train_judge(
 ) -> None:
     """Trains in place on labelled pictures, on a GPU where there is one; unlabelled ones are passed over.
 
+    On a CPU the process keeps the memory that it frees, from then on.
+
     Args:
         weights: how often each part is drawn from.
         progress: called with the number of images seen, and of all.

@@ -147,6 +147,13 @@ def test_what_a_limit_measures_is_handed_on_without_another_backward():
     torch.testing.assert_close(at.grad, expected * (2.0 / norms.clamp_min(2.0)) / 3)
 
 
+def test_a_limited_gradient_survives_half_precision_that_it_is_too_small_for():
+    at = normal(3, 2, 4, 4).float().requires_grad_()
+    small = (at.half() * 2.0**-20).float().flatten(1).sum(1)  # whose gradient fp16 has 4 bits for, or 1
+    limited(small * 2.0**-4, at, 2.0).backward()
+    torch.testing.assert_close(at.grad, torch.full_like(at, 2.0**-24 / 3), rtol=1e-3, atol=0)
+
+
 def test_reconstruction_error_of_a_constant_difference():
     x = normal(2, 1, 6, 6)
     difference = reconstruction_error(x + 0.5, x)  # n = 36: 36 * 0.5 / sqrt(36)

@@ -52,13 +52,12 @@ def page_faults(first: str) -> int:
     ],
 )
 def test_freed_memory_is_used_again_without_the_systems_help(first):
-    assert page_faults("") > 1000
-    assert page_faults(first) < 100
+    assert page_faults(first) < page_faults("") / 10
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="memory is kept where glibc gives it")
 def test_memory_is_given_back_where_tensors_lie_on_another_device():
-    assert page_faults("from fes.machine import keep_memory; keep_memory('cuda')") > 1000
+    assert page_faults("from fes.machine import keep_memory; keep_memory('cuda')") > page_faults("") / 2
 
 
 def test_another_c_library_is_left_alone(monkeypatch):

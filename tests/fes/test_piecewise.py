@@ -14,8 +14,9 @@ from fes import networks
 from fes.blocks import PENALISED_PARTS, Parts
 from fes.config import Config, ModelConfig
 from fes.draws import noise
+from fes.edges import fade
 from fes.losses import gradient_norm, two_sided_penalty
-from fes.networks import ImageCritic, Networks
+from fes.networks import ImageCritic, Networks, open_edges
 from fes.piecewise import halved, leaky_, penalised_halved, penalised_leaky
 from fes.players import bare_players
 from fes.runtime.player import Player
@@ -71,7 +72,22 @@ def test_units_of_networks_that_are_not_penalised_answer_in_the_same_memory():
 
 def test_a_unit_keeps_what_is_no_number_and_nothing_at_nothing():
     x = torch.tensor([torch.nan, torch.inf, -torch.inf, 0.0, -0.0])
-    torch.testing.assert_close(penalised_leaky(x), functional.leaky_relu(x, 0.2), equal_nan=True)
+    expected = functional.leaky_relu(x, 0.2)
+    torch.testing.assert_close(penalised_leaky(x), expected, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("blocks", ["strided", "residual"])
+def test_under_autocast_a_critic_scores_nearly_as_of_torchs_own(blocks):
+    readings = []
+    for parts in (PENALISED_PARTS, OWN):
+        torch.manual_seed(0)
+        with mock.patch.object(networks, "PENALISED_PARTS", parts):
+            critic = ImageCritic(model_of(blocks))
+        with torch.autocast("cpu", torch.bfloat16):
+            readings.append(critic(normal(4, 1, 48, 48), torch.tensor([0, 3, 5, -1])))
+    found, expected = readings
+    assert [each.dtype for each in found.maps] == [torch.bfloat16] * len(expected.maps)
+    torch.testing.assert_close(found.score, expected.score, rtol=0.03, atol=0.03)
 
 
 class Backwards(TorchDispatchMode):
@@ -84,9 +100,13 @@ class Backwards(TorchDispatchMode):
         return function(*args, **kwargs or {})
 
 
-def backwards_after_a_penalty(parts: Parts, blocks: str) -> int:
+def backwards_after_a_penalty(parts: Parts, blocks: str, fading: bool) -> int:
+    model = model_of(blocks)
     with mock.patch.object(networks, "PENALISED_PARTS", parts):
-        critic = ImageCritic(model_of(blocks))
+        critic = ImageCritic(model)
+    if fading:
+        open_edges(critic, model, 24)
+        fade(critic, 0.5)
     x, label = normal(2, 1, 48, 48), torch.tensor([0, 3])
     bound = two_sided_penalty(gradient_norm(lambda at: critic(at, label).score, x))
     with Backwards() as backwards:
@@ -95,9 +115,10 @@ def backwards_after_a_penalty(parts: Parts, blocks: str) -> int:
 
 
 @pytest.mark.parametrize("blocks", ["strided", "residual"])
-def test_a_penaltys_backward_goes_back_through_no_convolution_of_the_score(blocks):
-    assert backwards_after_a_penalty(PENALISED_PARTS, blocks) == 0
-    assert backwards_after_a_penalty(OWN, blocks) > 0
+@pytest.mark.parametrize("fading", [False, True])
+def test_a_penaltys_backward_goes_back_through_no_convolution_of_the_score(blocks, fading):
+    assert backwards_after_a_penalty(PENALISED_PARTS, blocks, fading) == 0
+    assert backwards_after_a_penalty(OWN, blocks, fading) > 0
 
 
 def trained(parts: Parts, blocks: str) -> dict[str, Tensor]:
