@@ -23,8 +23,8 @@ class ModelConfig:
     """Width of the two hidden layers of the latent critic."""
     blocks: Literal["strided", "residual"] = "strided"
     """What encoder, generator and image critic are made of: one convolution with a stride at each resolution,
-    as the original; or two beside the identity, from the picture's own resolution on, which take six to ten
-    times as long."""
+    as the original; or two beside the identity, from the picture's own resolution on, which take six times as
+    long and more."""
     skip: Literal["none", "features", "residual", "mask", "warp"] = "none"
     """What reaches the generator besides z: nothing, as in the original; the encoder's feature maps; or these
     and the source, which is then changed (residual), partly drawn over (mask), or bent and partly drawn over
