@@ -85,7 +85,8 @@ def spoilt(name: str, runtime: Runtime) -> Iterator[None]:
 
             patch.setattr(comparison, "noise", unlike)
         elif name == "batch statistics in a critic":
-            patch.setattr(networks.nn, "Identity", nn.BatchNorm2d)
+            parts = networks.PENALISED_PARTS._replace(norm=nn.BatchNorm2d)
+            patch.setattr(networks, "PENALISED_PARTS", parts)
         elif name == "the same samples for each rank":
             patch.setattr(comparison, "share_of", lambda batch, rank, ranks: slice(0, batch // ranks))
         yield
