@@ -60,6 +60,10 @@ def test_memory_is_given_back_where_tensors_lie_on_another_device():
     assert page_faults("from fes.machine import keep_memory; keep_memory('cuda')") > page_faults("") / 2
 
 
-def test_another_c_library_is_left_alone(monkeypatch):
-    monkeypatch.setattr("ctypes.CDLL", lambda name: object())
+def test_a_c_library_without_such_a_setting_is_asked_once_and_left_alone(monkeypatch):
+    asked = []
+    monkeypatch.setattr("ctypes.CDLL", lambda name: asked.append(name) or object())
+    keep_memory("cuda")
+    assert not asked
     keep_memory("cpu")
+    assert asked == [None]
