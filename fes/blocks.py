@@ -109,7 +109,7 @@ class Parts(NamedTuple):
 PARTS = Parts(norm, leaky_, halved)
 """Of the encoder."""
 PENALISED_PARTS = Parts(nn.Identity, penalised_leaky, penalised_halved)
-"""Of a critic."""
+"""Of the image critic."""
 
 
 class ConditionalUnit(nn.Module):

@@ -149,9 +149,11 @@ def test_what_a_limit_measures_is_handed_on_without_another_backward():
 
 def test_a_limited_gradient_survives_half_precision_that_it_is_too_small_for():
     at = normal(3, 2, 4, 4).float().requires_grad_()
-    small = (at.half() * 2.0**-20).float().flatten(1).sum(1)  # whose gradient fp16 has 4 bits for, or 1
-    limited(small * 2.0**-4, at, 2.0).backward()
-    torch.testing.assert_close(at.grad, torch.full_like(at, 2.0**-24 / 3), rtol=1e-3, atol=0)
+    errors = (at.half() * 2.0**-20).float().flatten(1).sum(1) * 2.0**-8
+    (lost,) = torch.autograd.grad(errors.sum(), at, retain_graph=True)
+    assert not lost.any()  # fp16 has nothing below 2^-24
+    limited(errors, at, 2.0).backward()
+    torch.testing.assert_close(at.grad, torch.full_like(at, 2.0**-28 / 3), rtol=1e-3, atol=0)
 
 
 def test_reconstruction_error_of_a_constant_difference():
