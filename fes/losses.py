@@ -17,6 +17,8 @@ _LIGHT = 4
 """Blocks along a side of a picture, by which its light is told."""
 _TURNED = 0.25
 """What turning counts beside stretching: brows and corners of mouths turn, but not without end."""
+_SWOLLEN = 4.0
+"""What a change of area counts beside stretching: flesh moves aside, and noses and lips keep their size."""
 _YIELDING = 0.1
 """The stiffness of a place without edges."""
 _LIFT = 2.0**8
@@ -56,8 +58,12 @@ def strain_error(displacement: Tensor, source: Tensor, limit: float | None = Non
     stiffness times squared strain.
 
     Strain is the symmetric part of the displacement's slope (Landau & Lifshitz, Theory of Elasticity, section
-    1), what is stretched and sheared. What only turns, its antisymmetric part, counts a quarter. Skin gives
-    way at first and stiffens as it is stretched (Fung, 1967): so does a picture with a limit.
+    1), what is stretched and sheared; what it changes an area by counts besides (section 4). What only turns,
+    its antisymmetric part, counts a quarter. Skin gives way at first and stiffens as it is stretched (Fung,
+    1967): so does a picture with a limit.
+
+    Slopes are those to a node's neighbours on either side, each pair of two sides for itself: a picture and
+    its mirror image are strained alike.
 
     Args:
         displacement: [batch, 2, nodes, nodes], to the right and down, as shares of the picture's width. At a
@@ -67,15 +73,22 @@ def strain_error(displacement: Tensor, source: Tensor, limit: float | None = Non
             costs, e, costs e (1 + e / limit^2). None: e alone.
     """
     nodes = displacement.shape[-1]
-    across = displacement.diff(dim=3)[:, :, :-1] * nodes
-    down = displacement.diff(dim=2)[..., :-1] * nodes
-    (right_right, down_right), (right_down, down_down) = across.unbind(1), down.unbind(1)
+    across = _either(displacement.diff(dim=3) * nodes, 2)[:, :, None]
+    down = _either(displacement.diff(dim=2) * nodes, 3)[:, None]
+    (right_right, down_right), (right_down, down_down) = across.unbind(-3), down.unbind(-3)
     stretched = right_right.square() + down_down.square()
     sheared, turned = (right_down + down_right).square() / 2, (right_down - down_right).square() / 2
-    energy = (stretched + sheared + _TURNED * turned) * stiffness(source, nodes)[:, 1:, 1:]
+    swollen = (right_right + down_down).square()
+    energy = stretched + sheared + _TURNED * turned + _SWOLLEN * swollen
+    energy = energy * _either(_either(stiffness(source, nodes), 2), 2)
     if limit is not None:
         energy = energy * (1 + energy / limit**2)
     return energy.mean()
+
+
+def _either(x: Tensor, dim: int) -> Tensor:
+    """[batch, 2, ...]: all but the last along a dimension, and all but the first."""
+    return torch.stack([x.narrow(dim, start, x.shape[dim] - 1) for start in (0, 1)], dim=1)
 
 
 def stiffness(source: Tensor, nodes: int) -> Tensor:
@@ -87,7 +100,8 @@ def stiffness(source: Tensor, nodes: int) -> Tensor:
         source: [batch, channels, height, width] in [-1, 1].
     """
     grey = source.mean(1, keepdim=True)
-    slope = grey.diff(dim=3)[:, :, :-1].square() + grey.diff(dim=2)[..., :-1].square()
+    across, down = grey.diff(dim=3).square(), grey.diff(dim=2).square()
+    slope = (across[:, :, :-1] + across[:, :, 1:] + down[..., :-1] + down[..., 1:]) / 2
     edges = functional.adaptive_avg_pool2d(slope, nodes).sqrt()
     edges = functional.max_pool2d(edges, 3, stride=1, padding=1)[:, 0]  # also beside them
     mean = edges.mean((1, 2), keepdim=True).clamp_min(_FLAT)

@@ -1,5 +1,6 @@
 """What spares the source once more, node by node: how much is drawn over, and how far it is torn."""
 
+import itertools
 import math
 
 import torch
@@ -27,9 +28,10 @@ def spared(weights: LossConfig, drawings: list[Drawing]) -> dict[str, tuple[Tens
 
 
 def strain_of(moved: Tensor, source: Tensor, limit: float | None) -> Tensor:
-    """The strain of one picture, node by node, beyond a limit if there is one."""
+    """The strain of one picture, node by node and towards either side, beyond a limit if there is one."""
     grey, nodes = source.mean(0), moved.shape[-1]
-    slope = (grey[:-1, 1:] - grey[:-1, :-1]) ** 2 + (grey[1:, :-1] - grey[:-1, :-1]) ** 2
+    corners = grey[:-1, :-1], grey[:-1, 1:], grey[1:, 1:], grey[1:, :-1]
+    slope = sum((a - b) ** 2 for a, b in itertools.pairwise((*corners, corners[0]))) / 2
 
     def parts() -> list[slice]:
         side = len(slope)
@@ -39,13 +41,14 @@ def strain_of(moved: Tensor, source: Tensor, limit: float | None) -> Tensor:
     near = [slice(max(n - 1, 0), n + 2) for n in range(nodes)]
     edges = torch.stack([torch.stack([edges[y, x].max() for x in near]) for y in near])
     total = 0.0
-    for y in range(1, nodes):
-        for x in range(1, nodes):
-            corner = moved[:, y - 1, x - 1]
-            slopes = (moved[:, y - 1, x] - corner, moved[:, y, x - 1] - corner)
-            bent = torch.stack(slopes, dim=1) * nodes
-            strained, turned = (bent + bent.T) / 2, (bent - bent.T) / 2
-            energy = strained.pow(2).sum() + turned.pow(2).sum() / 4
-            energy = energy * (0.1 + 0.9 * (edges[y, x] / edges.mean()) ** 2)
-            total = total + energy + (energy**2 / limit**2 if limit else 0.0)
-    return total / (nodes - 1) ** 2
+    for y, x, up, left in itertools.product(range(nodes), range(nodes), (-1, 1), (-1, 1)):
+        if not (0 <= y + up < nodes and 0 <= x + left < nodes):
+            continue
+        here = moved[:, y, x]
+        slopes = (moved[:, y, x + left] - here) * left, (moved[:, y + up, x] - here) * up
+        bent = torch.stack(slopes, dim=1) * nodes
+        strained, turned = (bent + bent.T) / 2, (bent - bent.T) / 2
+        energy = strained.pow(2).sum() + turned.pow(2).sum() / 4 + 4 * strained.trace() ** 2
+        energy = energy * (0.1 + 0.9 * (edges[y, x] / edges.mean()) ** 2)
+        total = total + energy + (energy**2 / limit**2 if limit else 0.0)
+    return total / (2 * (nodes - 1)) ** 2

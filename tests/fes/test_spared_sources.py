@@ -32,29 +32,42 @@ def moving(nodes, **slopes):
 
 
 @pytest.mark.parametrize("nodes", [24, 48])
-def test_strain_is_what_is_stretched_and_sheared_at_any_number_of_nodes(nodes):
+def test_strain_is_what_is_stretched_sheared_and_swollen_at_any_number_of_nodes(nodes):
     def strain(**slopes):
         return strain_error(moving(nodes, **slopes), FLAT).item() / 0.1  # the stiffness of what has no edges
 
     assert strain() == pytest.approx(0.0, abs=1e-20)
-    assert strain(across_across=-0.3, down_down=0.2) == pytest.approx(0.3**2 + 0.2**2)
+    assert strain(across_across=-0.3, down_down=0.3) == pytest.approx(2 * 0.3**2)  # of the same area
+    assert strain(across_across=-0.3, down_down=0.2) == pytest.approx(0.3**2 + 0.2**2 + 4 * 0.1**2)
     assert strain(across_down=0.1, down_across=0.1) == pytest.approx(2 * 0.1**2)
     assert strain(across_down=0.1, down_across=-0.1) == pytest.approx(2 * 0.1**2 / 4)  # turned
 
 
 def test_what_strain_costs_counts_twice_at_its_limit_and_as_without_far_below_it():
     def cost(stretched, limit=None):
-        return strain_error(moving(24, across_across=stretched), FLAT, limit).item()
+        aside = {"across_across": stretched, "down_down": -stretched}
+        return strain_error(moving(24, **aside), FLAT, limit).item()
 
-    limit = 0.2 * 0.1**0.5  # of 0.2, where the stiffness is that of what has no edges
+    limit = 0.2 * 0.2**0.5  # of 0.2 both ways, where the stiffness is that of what has no edges
     assert cost(0.2, limit) == pytest.approx(2 * cost(0.2))
     assert cost(0.4, limit) == pytest.approx(5 * cost(0.4))
     assert cost(0.002, limit) == pytest.approx(cost(0.002), rel=2e-4)
 
 
 def test_the_strain_of_a_batch_is_the_mean_of_its_pictures():
-    moved = torch.cat([moving(24, across_across=0.3), moving(24)])
-    torch.testing.assert_close(strain_error(moved, FLAT.repeat(2, 1, 1, 1)).item(), 0.1 * 0.3**2 / 2)
+    moved = torch.cat([moving(24, across_down=0.3, down_across=0.3), moving(24)])
+    torch.testing.assert_close(strain_error(moved, FLAT.repeat(2, 1, 1, 1)).item(), 0.1 * 2 * 0.3**2 / 2)
+
+
+@pytest.mark.parametrize("limit", [None, 0.2])
+def test_a_picture_its_mirror_image_and_one_that_lies_on_its_side_are_strained_alike(limit):
+    draws = torch.Generator().manual_seed(0)
+    moved = torch.randn(2, 2, 24, 24, generator=draws, dtype=torch.float64) / 100
+    source = torch.rand(2, 1, 48, 48, generator=draws, dtype=torch.float64)
+    strain = strain_error(moved, source, limit)
+    to_the_left = torch.tensor([-1.0, 1.0], dtype=torch.float64)[:, None, None]
+    torch.testing.assert_close(strain_error(moved.flip(3) * to_the_left, source.flip(3), limit), strain)
+    torch.testing.assert_close(strain_error(moved.flip(1).mT, source.mT, limit), strain)
 
 
 def test_a_picture_is_stiff_at_its_edges_whatever_its_contrast_and_size():
