@@ -31,7 +31,8 @@ class Edges(nn.ModuleDict):
         for resolution, from_image in self.items():
             if block == self._first(resolution):
                 small = functional.avg_pool2d(x, x.shape[-1] // int(resolution))
-                return torch.lerp(unit(from_image(small)), h, self.share)
+                # Autocast leaves norms in float32 on a GPU, convolutions not, and does not mix the two.
+                return torch.lerp(unit(from_image(small)).to(h.dtype), h, self.share)
         return h
 
     def drawn(self, block: str, h: Tensor, resolution: int) -> Tensor | None:

@@ -148,8 +148,9 @@ class Generator(nn.Module):
             old = self.edges.drawn(name, h, self.resolution) if old is None else old
             if code.source is not None and name in self.to_flow:
                 flow = self.to_flow[name](h)
-        h = self.to_image(h) if old is None else torch.lerp(old, self.to_image(h), self.edges.share)
-        # Autocast leaves the source in its own precision, and does not mix two of them.
+        h = self.to_image(h)
+        # Autocast leaves the source, and on a GPU what is enlarged, in float32, and does not mix two of them.
+        h = h if old is None else torch.lerp(old.to(h.dtype), h, self.edges.share)
         h = h if code.source is None else h.to(code.source.dtype)
         drawn, mask = (h[:, :-1], h[:, -1:]) if self.masks else (h, None)
         return Drawing(drawn, code.source, mask, flow)
