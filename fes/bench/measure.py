@@ -17,11 +17,13 @@ from torch.utils.flop_counter import flop_registry
 from fes.arguments import resolve
 from fes.batch import Batch
 from fes.bench.peak import synchronise
-from fes.cast import Cast, build
+from fes.cast import build
 from fes.clock import Clock
 from fes.config import Config
+from fes.draws import Noise
 from fes.mixture import Mixture
 from fes.networks import Networks
+from fes.players import bare_players
 from fes.runtime.processes import Runtime
 from fes.supply import noise_for, stream_for
 from fes.trainer import fit
@@ -104,19 +106,20 @@ def _draw_faces(folder: Path, config: Config) -> None:
 
 def _measured(config: Config, mixture: Mixture, runtime: Runtime, seconds: float) -> dict[str, float]:
     device, cycle = runtime.device, Clock.of(config).cycle
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    networks = Networks(config.model, config.seed).to(device)
-    _, ema, cast = build(config, networks, runtime)
     stream, noise = stream_for(config, mixture, runtime), noise_for(config, runtime)
+    first = next(runtime.placed(iter([stream[0]])))
+    networks = Networks(config.model, config.seed).to(device)
+    operations = _operations(config, networks, first, noise(0))
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+    _, ema, cast = build(config, networks, runtime)
 
     def rate_of(batches: Iterator[Batch]) -> float:
         watch = _Watch(cycle, seconds, device)
         fit(config, cast, cast.dials, ema, batches, noise, watch, runtime.mean)
         return watch.steps * config.batch / watch.taken
 
-    first = next(runtime.placed(iter([stream[0]])))
-    operations = _operations(cast, first, config, runtime)
     step = rate_of(itertools.repeat(first))
     readers = runtime.readers(config.stream.workers)
     batches = runtime.placed(stream.batches(0, readers, config.stream.patience))
@@ -124,21 +127,24 @@ def _measured(config: Config, mixture: Mixture, runtime: Runtime, seconds: float
         "images_per_second": rate_of(batches),
         "step_images_per_second": step,
         "loader_images_per_second": _loading(stream.__getitem__, config.batch, seconds),
-        "flops_per_image": operations / (cycle * config.batch),
+        "flops_per_image": operations,
         "peak_gib": _peak_gib(device),
     }
     found["seconds_per_kimg"] = 1000 / found["images_per_second"]
     return found | {"flops_per_second": found["flops_per_image"] * found["images_per_second"]}
 
 
-def _operations(cast: Cast, batch: Batch, config: Config, runtime: Runtime) -> int:
-    """Floating point operations of one cycle; a multiplication and an addition count as two."""
-    noise, clock = noise_for(config, runtime), Clock.of(config)
-    with _Operations() as counted:
-        for step in range(clock.cycle):
-            name = "autoencoder" if clock.is_autoencoder_turn(step) else "critics"
-            cast(step)[name].step(batch, noise(step))
-    return counted.total
+def _operations(config: Config, networks: Networks, batch: Batch, noise: Noise) -> float:
+    """Floating point operations for each picture of each step; a multiplication and an addition count as two.
+    They are those of bare players: what is replayed is not called operation by operation."""
+    cycle, total = Clock.of(config).cycle, 0
+    batch, noise = Batch(*(part[:1] for part in batch)), Noise(*(part[:1] for part in noise))
+    for name, (objective, optimiser) in bare_players(config, networks).items():
+        with _Operations() as counted:
+            objective(batch, noise)[0].backward()
+        optimiser.zero_grad()
+        total += counted.total * (1 if name == "autoencoder" else cycle - 1)
+    return total / cycle
 
 
 def _loading(load: Callable[[int], Batch], batch: int, seconds: float) -> float:

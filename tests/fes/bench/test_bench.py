@@ -9,12 +9,16 @@ from PIL import Image
 from torch.nn import functional
 
 from fes.bench import Bench
-from fes.bench.measure import _Operations, measure
+from fes.bench.measure import _Operations, _operations, measure
 from fes.bench.peak import peak_flops
+from fes.cast import build
 from fes.cli import main
-from fes.config import Config
+from fes.config import Config, ModelConfig
+from fes.draws import Noise
 from fes.errors import InputError, NoRoom
+from fes.networks import Networks
 from fes.runtime.processes import Runtime
+from tests.fes.made_up import made_up_batch, made_up_noise
 
 TINY = ["--max-features", "32", "--min-features", "8", "--critic-steps", "1", "--batch", "8"]
 
@@ -45,6 +49,20 @@ def test_a_penaltys_double_backward_is_counted_too() -> None:
         once = counted.total
         slope.square().sum().backward()
     assert counted.total > once > 0
+
+
+def test_operations_of_bare_players_are_those_of_a_runs_own_cycle(tiny_model: ModelConfig) -> None:
+    config = Config("", Path(), batch=4, critic_steps=3, model=tiny_model)
+    batch, noise = made_up_batch(tiny_model), Noise(*(part.float() for part in made_up_noise(tiny_model)))
+    networks = Networks(tiny_model, seed=0)
+    found = _operations(config, networks, batch, noise)
+    assert all(each.grad is None for each in networks.parameters())
+    with Runtime() as runtime:
+        _, _, cast = build(config, networks, runtime)
+        with _Operations() as counted:
+            for name in ("critics", "critics", "critics", "autoencoder"):
+                cast(0)[name].step(batch, noise)
+    assert found == counted.total / (4 * 4)
 
 
 def test_a_peak_is_a_rate_of_this_device() -> None:
