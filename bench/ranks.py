@@ -110,10 +110,10 @@ def together(config: Config, runtime: Runtime) -> Run:
     """This rank's part of a run of all of them."""
     config, mixture = with_data(config)
     networks = Networks(config.model, config.seed).to(runtime.device)
-    parts, ema, cast = build(config, networks, runtime)
+    _, ema, cast = build(config, networks, runtime)
     batches = runtime.placed(stream_for(config, mixture, runtime).batches(0))
     noise_of, mean, asked = noise_for(config, runtime), runtime.mean, runtime.stopping
-    return Run(config, networks, parts.players, cast.dials, ema, batches, noise_of, mean, asked)
+    return Run(config, networks, cast.players, cast.dials, ema, batches, noise_of, mean, asked)
 
 
 def alone(config: Config, runtime: Runtime) -> Run:

@@ -33,29 +33,30 @@ class Cast:
         self.config, self.networks, self.dials, self.runtime = config, networks, dials, runtime
         self.guide, self._ema = guide, ema
         self.keepers: dict[str, Keeper] = {"dials": dials} | ({"guide": guide} if guide else {})
-        """What a state keeps besides weights: dials, guide, and the players of the stage asked for last."""
-        self._players: dict[str, Player | Engine] = {}
+        """What a state keeps besides weights: dials, guide, and `players`."""
+        self.players: dict[str, Player | Engine] = {}
+        """Those of the stage asked for last."""
         self._phase: tuple[Stage, bool] | None = None
         self._grows = any(edges_of(networks))
 
-    def __call__(self, step: int) -> dict[str, Keeper]:
+    def __call__(self, step: int) -> dict[str, Player | Engine]:
         if self._grows:
             self._fade(share_of_new_blocks(self.config, step))
         phase = stage_at(self.config, step), self._grows
         if phase != self._phase:
             self._phase = phase
             self._make_players(phase[0])
-        return self.keepers
+        return self.players
 
     def _make_players(self, stage: Stage) -> None:
         config = staged(self.config, stage)
-        for old in self._players.values():
+        for old in self.players.values():
             old.close()
         bare = bare_players(config, self.networks, self.dials, stage, self.guide)
         clip = config.optimiser.max_gradient_norm
         steady = not self.dials.move and not self._grows
-        self._players = {name: self.runtime.player(*each, clip, steady) for name, each in bare.items()}
-        self.keepers |= self._players
+        self.players = {name: self.runtime.player(*each, clip, steady) for name, each in bare.items()}
+        self.keepers |= self.players
 
     def _fade(self, share: float) -> None:
         fade(self.networks, share)
@@ -73,4 +74,5 @@ def build(
     ema = Ema(networks, config.ema_halflife_kimg)
     dials = Dials(config.loss, config.augment, runtime.device)
     cast = Cast(config, networks, dials, runtime, guide, ema)
-    return Parts(networks, ema.average, cast(start)), ema, cast
+    cast(start)
+    return Parts(networks, ema.average, cast.keepers), ema, cast

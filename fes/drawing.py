@@ -159,7 +159,7 @@ def bend(x: Tensor, flow: Tensor) -> Tensor:
     def at(further: int) -> Tensor:
         return pixels[..., further:].gather(2, place).view_as(x)
 
-    # `grid_sample` does the same, but on a GPU its backward adds in no fixed order.
+    # `grid_sample` does the same, but on a GPU has no backward that adds in a fixed order if it is asked to.
     upper, lower = torch.lerp(at(0), at(1), right_by), torch.lerp(at(width), at(width + 1), right_by)
     return torch.lerp(upper, lower, below_by)
 

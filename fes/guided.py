@@ -8,7 +8,7 @@ from torch import Tensor
 from fes.config import LossConfig
 from fes.losses import expression_errors, limited
 
-Guide = Callable[[Tensor, Tensor], Tensor]
+Reader = Callable[[Tensor, Tensor], Tensor]
 """Pictures [batch, channels, height, width] and draws [batch, GUIDE_DRAWS] -> logits [batch, classes]."""
 
 

@@ -22,7 +22,7 @@ from fes.config import Adversary, LossConfig, Stage
 from fes.dials import Dials
 from fes.drawing import Drawing
 from fes.draws import Noise
-from fes.guided import Guide, guided_error
+from fes.guided import Reader, guided_error
 from fes.losses import (
     code_error,
     critic_error,
@@ -173,7 +173,7 @@ class AutoencoderObjective(nn.Module):
         weights: LossConfig,
         dials: Dials | None = None,
         stage: Stage = "joint",
-        guide: Guide | None = None,
+        guide: Reader | None = None,
     ) -> None:
         super().__init__()
         self.encoder = networks.encoder if stage != "gan" else None

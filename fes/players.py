@@ -7,7 +7,7 @@ from torch import nn
 
 from fes.config import Config, Stage
 from fes.dials import Dials
-from fes.guided import Guide
+from fes.guided import Reader
 from fes.networks import Networks
 from fes.objectives import AutoencoderObjective, CriticObjective
 
@@ -25,7 +25,7 @@ def bare_players(
     networks: Networks,
     dials: Dials | None = None,
     stage: Stage = "joint",
-    guide: Guide | None = None,
+    guide: Reader | None = None,
 ) -> dict[str, BarePlayer]:
     """The two players of a stage, critics first, each with its own rate."""
     adam = config.optimiser

@@ -45,8 +45,8 @@ class Recorder:
         self.mixture, self.stream = mixture, stream
         self.evaluation = evaluation
         self.clock, self.watch = Clock.of(config), Watch(config)
-        self.compared: tuple[int, dict[str, Any]] | None = None
-        """The step at which ranks were compared last, and what the players keep there."""
+        self.compared: dict[str, Any] | None = None
+        """What the players keep at this step, once ranks were compared there."""
         self.damaged: set[tuple[int, int]] = set()
         self.report, fault = None, None
         if runtime.is_main:
@@ -75,6 +75,7 @@ class Recorder:
 
     def stopping(self, step: int) -> bool:
         """Whether any rank was asked to stop."""
+        self.compared = None  # what players keep is large, and of the step before
         return self.runtime.stopping(step)
 
     def tick(self, step: int, measurements: dict[str, float]) -> None:
@@ -105,14 +106,14 @@ class Recorder:
 
     def _compare(self, step: int) -> None:
         """Raises `InputError` where ranks hold other weights than others, or such as are not finite."""
-        if self.compared and self.compared[0] == step:
+        if self.compared:
             return
         weights = {"networks": self.parts.networks, "average": self.parts.average}
         with self.runtime.exchange():
-            players = {name: player.state_dict() for name, player in self.parts.players.items()}
+            players = {name: player.state_dict() for name, player in self.parts.keepers.items()}
         held = self.runtime.gathered(hold(socket.gethostname(), weights, players))
         self.runtime.agree(unlike(self.clock.kimg(step), held))
-        self.compared = step, players
+        self.compared = players
 
     def snapshot(self, step: int) -> None:
         """Writes the average and a grid of its faces, and measures it.
@@ -124,7 +125,7 @@ class Recorder:
 
     def _save_snapshot(self, kimg: float) -> None:
         path = snapshot_path(self.config.run, kimg)
-        guide = self.parts.players.get("guide")
+        guide = self.parts.keepers.get("guide")
         save_snapshot(
             path, self.ema, self.config, kimg, self.mixture.summary(), guide.sha256 if guide else ""
         )
@@ -144,9 +145,7 @@ class Recorder:
         Raises `InputError`, on all ranks, where their weights differ or the folder cannot be written.
         """
         self._compare(step)
-        _, players = self.compared
-        self.compared = None
-        write = partial(save_state, self.config.run, self.parts, players)
+        write = partial(save_state, self.config.run, self.parts, self.compared)
         about = {"config": self.config, "fingerprint": self.mixture.fingerprint}
         self.runtime.from_main(partial(write, step=step, kimg=self.clock.kimg(step), **about))
 

@@ -39,7 +39,7 @@ at a damaged sample has to be able to go on without it."""
 
 
 class Keeper(Protocol):
-    """A player, as far as a state is concerned."""
+    """A player, dials or a guide, as far as a state is concerned."""
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors, numbers and words that are all it needs to go on; asked for on all ranks at once."""
@@ -54,7 +54,7 @@ class Parts:
 
     networks: nn.Module
     average: nn.Module
-    players: Mapping[str, Keeper]
+    keepers: Mapping[str, Keeper]
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def restore(
 
     Raises:
         InputError: the state belongs to another config, to other data, or to another number of ranks than a
-            player can go on with; the differences are named, and nothing was changed.
+            player can go on with; the differences are named, and no weights were changed.
     """
     about = json.loads(found.contents["state.json"])
     changes = _changes(found.path, about["config"], config, allow_change)
@@ -183,8 +183,8 @@ def restore(
             "other weights. Take the same data, or another --run folder"
         )
     kept = _read_players(found.contents["players.pt"])
-    for name, player in parts.players.items():
-        player.load_state_dict(kept[name])
+    for name, keeper in parts.keepers.items():
+        keeper.load_state_dict(kept[name])
     parts.networks.load_state_dict(load(found.contents["networks.safetensors"]))
     parts.average.load_state_dict(load(found.contents["average.safetensors"]))
     return Restored(found.step, changes)

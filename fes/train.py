@@ -93,7 +93,7 @@ def _trained(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..
             start=start,
             held_out=held_out,
         )
-        recorder.say(_farewell(config, clock, end))
+        recorder.say(_farewell(config, clock, start, end))
     return 0 if clock.finished(end) else runtime.exit_code
 
 
@@ -169,7 +169,9 @@ def _warning_of(guide: Path) -> str:
     )
 
 
-def _farewell(config: Config, clock: Clock, end: int) -> str:
+def _farewell(config: Config, clock: Clock, start: int, end: int) -> str:
+    if end == start == 0:
+        return "stopped before the first step: there is nothing to save; the same command begins anew"
     if not clock.finished(end):
         return f"stopped at {clock.kimg(end):.3f} kimg and saved; the same command goes on from there"
     return (
@@ -215,6 +217,15 @@ OWN_OF_A_MACHINE = ("data", "run", "stream")
 """Settings that machines may have each its own of. The data themselves are compared by their fingerprint."""
 
 
+def _check_as_many(tasks: Sequence[Task], runtime: Runtime) -> None:
+    """Every rank reads its machine's --config, which says how many levels there are."""
+    first, *others = runtime.gathered(f"{len(tasks)} levels{' and --dry-run' * tasks[-1].asked.dry_run}")
+    for rank, own in enumerate(others, start=1):
+        if own != first:
+            told = f"rank {rank} was started with {own}, and rank 0 with {first}"
+            runtime.agree(InputError(f"{told}: give all machines the same command, and the same --config"))
+
+
 def _check_the_same(asked: Asked, mixture: Mixture, runtime: Runtime) -> None:
     """Every rank is told its settings itself, and reads the index itself: of its machine's folder, or of an
     address at its own moment."""
@@ -256,6 +267,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         runtime = Runtime(hardware)
     with runtime, told_in_one_sentence("train.py"), readers_may_leave():
         runtime.agree(fault)
+        _check_as_many(tasks, runtime)
         for task in tasks:
             _check_the_same(*task, runtime)
         with runtime.watched("train.py"):

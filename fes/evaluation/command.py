@@ -75,7 +75,7 @@ def evaluate_command(options: EvaluateOptions) -> None:
         print(f"measured so before, see {found[0].result}.json")
     on_gpu = torch.cuda.is_available() and not Launch.read(dict(os.environ)).on_cpu
     evaluator, shape, device = None, None, torch.device("cuda" if on_gpu else "cpu")
-    set_arithmetic(Hardware(), device)  # as snapshots are measured in a run
+    set_arithmetic(Hardware(), device)  # as in a run that asks for nothing else
     keep_memory(device.type)
     for each in waiting:
         snapshot = load_snapshot(each.weights)

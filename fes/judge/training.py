@@ -110,11 +110,11 @@ def train_judge(
     stream = Stream(parts, weights=weights, seed=config.seed, batch=config.batch, window=_WINDOW)
     readers = _READERS if device.type == "cuda" else 0
     for step, batch in zip(range(config.steps), stream.batches(0, readers), strict=False):
-        x = augmented(to_float(batch.image.to(device)), config.seed, step, config.augment)
+        x = augmented(to_float(batch.image.to(device, non_blocking=True)), config.seed, step, config.augment)
         x = noisy(x, config.seed, step, config.noise)
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             logits = judge(x)
-        _error(logits.float(), batch.label.to(device), worth).backward()
+        _error(logits.float(), batch.label.to(device, non_blocking=True), worth).backward()
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         schedule.step()

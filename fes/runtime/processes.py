@@ -137,7 +137,9 @@ class Runtime:
         if self.launch.zero_stage is not None:
             return Engine(objective, optimiser, zero_stage=self.launch.zero_stage, **settings)
         kind = ReplayedPlayer if steady and self.replays else Player
-        return kind(self._accelerator.prepare_model(objective), optimiser, **settings)
+        wrapped = self._accelerator.prepare_model(objective)
+        self._accelerator.free_memory()  # it would hold every objective, with its networks, until it ends
+        return kind(wrapped, optimiser, **settings)
 
     @property
     def replays(self) -> bool:

@@ -132,7 +132,7 @@ class InFloat64:
         parts, *_ = self.build()
         found: dict[str, Tensor] = {}
         for name in ("critics", "autoencoder"):
-            player = parts.players[name]
+            player = parts.keepers[name]
             for group in player.optimiser.param_groups:
                 group["lr"] = 0.0  # the other player is to see the first weights, too
             player.optimiser.register_step_pre_hook(lambda *_, n=name, p=player: found.update(grads(n, p)))
@@ -193,7 +193,7 @@ class Hooks:
 
     def state(self, step: int) -> None:
         if step in self.saved:
-            players = {name: player.state_dict() for name, player in self.parts.players.items()}
+            players = {name: player.state_dict() for name, player in self.parts.keepers.items()}
             about = {"step": step, "kimg": float(step), "config": self.run.config, "fingerprint": "data"}
             save = partial(save_state, self.saved[step], self.parts, players, **about)
             self.run.runtime.from_main(save)

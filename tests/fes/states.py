@@ -39,7 +39,7 @@ def tensors_of(parts: Parts) -> list[torch.Tensor]:
     modules = [*parts.networks.state_dict().values(), *parts.average.state_dict().values()]
     moments = [
         value
-        for player in parts.players.values()
+        for player in parts.keepers.values()
         for entry in player.state_dict()["optimiser"]["state"].values()
         for value in entry.values()
     ]
@@ -53,7 +53,7 @@ def equal(some: list[torch.Tensor], others: list[torch.Tensor]) -> bool:
 
 def save(config, parts: Parts, step: int = 12) -> Path:
     config.run.mkdir(exist_ok=True)
-    players = {name: player.state_dict() for name, player in parts.players.items()}
+    players = {name: player.state_dict() for name, player in parts.keepers.items()}
     about = {"config": config, "fingerprint": "data"}
     return save_state(config.run, parts, players, step=step, kimg=step * 0.008, **about)
 

@@ -68,7 +68,7 @@ def test_a_change_that_is_allowed_by_name_is_told_and_taken(tiny_config):
     assert restored == Restored(
         12, ("loss.image_weight was 1.0 and is 2.0", "optimiser.critic_rate was 0.0005 and is 1e-05")
     )
-    assert [group["lr"] for group in parts.players["critics"].optimiser.param_groups] == [1e-5]
+    assert [group["lr"] for group in parts.keepers["critics"].optimiser.param_groups] == [1e-5]
     assert equal(tensors_of(parts), tensors_of(parts_of(tiny_config.model, seed=1)))
 
 

@@ -231,33 +231,49 @@ def test_samples_that_any_rank_skips_are_counted_together_and_end_the_run_on_all
     assert (tmp_path / "run" / f"state-{kimg:010.3f}").is_dir()
 
 
-def test_what_is_wrong_on_one_rank_alone_is_told_with_the_rank(
-    drawn_folder: Path, unlabelled_folder: Path, tmp_path: Path
-) -> None:
-    """The ranks see other folders under one name, as two machines may."""
+@pytest.fixture
+def places(drawn_folder: Path, tmp_path: Path) -> list[Path]:
+    """A folder for each of two ranks, which see other files under the same names, as two machines may."""
     places = [tmp_path / "0", tmp_path / "1"]
     for path in places:
         path.mkdir()
         (path / "data").symlink_to(drawn_folder)
+    return places
 
-    def told(*seeds: int) -> list[str]:
-        command = ["--data", "data", "--run", "run", "--dry-run"]
-        with started(2, tmp_path, train_in_a_folder_of_its_own, places, command, seeds) as ranks:
-            assert ranks.codes() == [2, 2]
-        return [line for line in ranks.err.splitlines() if line.startswith("train.py")]
 
+def told_by(places: list[Path], *more: str, seeds: tuple[int, ...] = ()) -> list[str]:
+    """What ranks say that refuse to train."""
+    command = ["--data", "data", "--run", "run", "--dry-run", *more]
+    with started(2, places[0].parent, train_in_a_folder_of_its_own, places, command, seeds) as ranks:
+        assert ranks.codes() == [2, 2]
+    return [line for line in ranks.err.splitlines() if line.startswith("train.py")]
+
+
+def test_what_is_wrong_on_one_rank_alone_is_told_with_the_rank(
+    drawn_folder: Path, unlabelled_folder: Path, places: list[Path]
+) -> None:
     (places[1] / "data").unlink()
-    assert told() == [
+    assert told_by(places) == [
         "train.py: rank 1: data does not exist: check the path. To make a data set: fes-shards build --help"
     ]
     (places[1] / "data").symlink_to(unlabelled_folder)
-    (line,) = told()
+    (line,) = told_by(places)
     assert "rank 0: data holds the data " in line
     assert "rank 1: data holds the data " in line
     assert line.endswith("give all machines the same data set")
     (places[1] / "data").unlink()
     (places[1] / "data").symlink_to(drawn_folder)
-    assert told(3, 4) == [
+    assert told_by(places, seeds=(3, 4)) == [
         "train.py: rank 1 was started with other settings: seed is 4 there and 3 on rank 0. Give all "
         "machines the same command, the launcher's part aside"
+    ]
+
+
+def test_ranks_whose_files_have_other_levels_are_told_so(places: list[Path]) -> None:
+    levels = [f"- model: {{resolution: {resolution}}}" for resolution in (48, 96, 192)]
+    for path, count in zip(places, (3, 2), strict=True):
+        (path / "levels.yaml").write_text("\n".join(["levels:", *levels[:count]]))
+    assert told_by(places, "--config", "levels.yaml") == [
+        "train.py: rank 1 was started with 2 levels and --dry-run, and rank 0 with 3 levels and --dry-run: "
+        "give all machines the same command, and the same --config"
     ]

@@ -51,6 +51,6 @@ def test_the_order_of_channels_in_memory_changes_no_number(tiny_config, drawn_in
         kernel = networks.image_critic.state_dict()["features.blocks.block24.0.weight"]
         assert kernel.is_contiguous(memory_format=torch.channels_last) == channels_last
         for name in ("critics", "autoencoder"):
-            parts.players[name].step(batch, drawn)
+            parts.keepers[name].step(batch, drawn)
         found.append(networks.state_dict())
     assert all(torch.allclose(value, found[1][name], atol=1e-11) for name, value in found[0].items())

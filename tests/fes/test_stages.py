@@ -1,12 +1,14 @@
 """Stages: when each begins, what it moves, and with which weights and rates."""
 
 import dataclasses
+import gc
+import weakref
 
 import pytest
 import torch
 
 from fes import draws
-from fes.cast import Cast
+from fes.cast import Cast, build
 from fes.config import (
     AutoencoderStage,
     ClosingStage,
@@ -189,3 +191,14 @@ def test_the_guide_pulls_in_the_stages_that_give_it_a_weight_and_is_kept_in_all(
         assert cast.keepers["guide"] is guide
         assert set(cast.keepers) == {"dials", "guide", "critics", "autoencoder"}
     assert found == guided
+
+
+@pytest.mark.usefixtures("one_core")
+def test_networks_that_are_no_longer_trained_are_let_go_while_the_runtime_lives(config):
+    with Runtime() as runtime:
+        networks = Networks(config.model, seed=0)
+        made = build(config, networks, runtime)
+        alive = weakref.ref(networks.image_critic)
+        del networks, made
+        gc.collect()
+        assert alive() is None

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from fes.config import StreamConfig
+from fes.runtime.processes import Runtime
 from fes.state import list_states
 from shards.index import ShardIndex
 from shards.schema import IMAGES
@@ -98,3 +99,17 @@ def test_a_signal_saves_a_state_and_says_how_to_go_on(tiny_config, tmp_path, cap
     step = json.loads((last / "state.json").read_text())["step"]
     assert run(with_total(config, (step + 1) * config.batch / 1000)) == 0
     assert f"goes on from {last}" in capsys.readouterr().out
+
+
+def test_a_signal_before_the_first_step_saves_nothing_and_says_so(tiny_config, tmp_path, monkeypatch, capsys):
+    begins = Runtime.begins_run
+
+    def signalled(self: Runtime) -> None:
+        begins(self)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Runtime, "begins_run", signalled)
+    assert run(tiny_config) == 143
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert told == "stopped before the first step: there is nothing to save; the same command begins anew"
+    assert list_states(tiny_config.run) == []

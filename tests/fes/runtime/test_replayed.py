@@ -18,7 +18,7 @@ def test_a_run_on_a_cpu_is_not_replayed_and_learns_what_it_does_without(tiny_con
     runtime = Runtime(Hardware(replay=True))
     assert not runtime.replays
     parts, _, _ = build(tiny_config, Networks(tiny_config.model, 0), runtime)
-    assert {type(parts.players[name]) for name in ("critics", "autoencoder")} == {Player}
+    assert {type(parts.keepers[name]) for name in ("critics", "autoencoder")} == {Player}
 
 
 @pytest.mark.usefixtures("one_core")
