@@ -224,13 +224,12 @@ def taken(way: Way, options: Options) -> tuple[float, float | None]:
     """The seconds of a cycle, and on a GPU the most memory that it took, in GiB."""
     if options.device == "cpu":
         return (seconds_here if way.kept else seconds_in_a_process)(way, options), None
+    gc.collect()
+    torch.cuda.empty_cache()  # what the allocator keeps of other ways is not this one's
     torch.cuda.reset_peak_memory_stats()
     held = torch.cuda.memory_allocated()
     seconds = seconds_here(way, options)
-    gib = (torch.cuda.max_memory_reserved() - held) / 2**30
-    gc.collect()
-    torch.cuda.empty_cache()
-    return seconds, gib
+    return seconds, (torch.cuda.max_memory_reserved() - held) / 2**30
 
 
 def measure(options: Options) -> list[dict[str, object]]:

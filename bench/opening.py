@@ -1,7 +1,7 @@
 """The first batch of very large data sets: how long it takes, and how much memory.
 
-The data sets are simulated: a real index.json, an index.npy that is one large hole, and pictures that are
-all the same. `bench/data.py` starts this file as a fresh process for every measurement.
+The data sets are simulated: a real index.json, an index.npy and shards that are holes, and pictures that are
+all the same and take no time. `bench/data.py` starts this file as a fresh process for every measurement.
 """
 
 import gc
@@ -23,7 +23,7 @@ from fes.expressions import EXPRESSIONS
 from fes.stream import Stream
 from shards.catalogue import Shard
 from shards.documents import to_text
-from shards.index import Folder, ShardIndex, Split
+from shards.index import ShardIndex, Split
 from shards.schema import INDEX_NAME, PLACE, PLACES_NAME, SCHEMA, UNLABELLED_NAME, shard_name
 
 ROOT = Path(__file__).parents[1]
@@ -44,7 +44,7 @@ class Opening:
 
 
 class ConstantPictures(Split):
-    """A split whose shards need not exist."""
+    """A split whose shards need not hold anything."""
 
     def image(self, position: int) -> np.ndarray:
         """The same picture for every position."""
@@ -52,7 +52,7 @@ class ConstantPictures(Split):
 
 
 def simulate(folder: Path, samples: int, samples_per_shard: int) -> int:
-    """Writes the index of a data set that has no shards; returns how many it tells of, as a build does."""
+    """Writes the index of a data set whose shards hold nothing; returns how many it has, as a build does."""
     folder.mkdir()
     number = 1
     while samples > number * samples_per_shard:
@@ -70,8 +70,15 @@ def simulate(folder: Path, samples: int, samples_per_shard: int) -> int:
         "places": {"bytes": _write_hole(folder / PLACES_NAME, samples), "sha256": _digest(-1)},
         "shards": [asdict(_shard(at, size)) for at, size in enumerate(sizes)],
     }
+    for shard in document["shards"]:
+        _make_hole(folder / shard["name"], shard["bytes"])
     (folder / INDEX_NAME).write_text(to_text(document))
     return number
+
+
+def _make_hole(path: Path, size: int) -> None:
+    with path.open("wb") as file:
+        file.truncate(size)
 
 
 def _write_hole(path: Path, samples: int) -> int:
@@ -106,7 +113,7 @@ def open_here(folder: Path, step: int) -> dict[str, float | None]:
     """
     _forget_peak()
     before, start = _memory_mb("VmRSS"), time.perf_counter()
-    index = ShardIndex(str(folder), Folder(folder))
+    index = ShardIndex.load(folder)
     opened = time.perf_counter()
     split = ConstantPictures(index, "train")
     stream = Stream([split], seed=0, batch=BATCH, window=Config.shuffle_window)
