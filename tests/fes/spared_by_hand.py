@@ -40,15 +40,15 @@ def strain_of(moved: Tensor, source: Tensor, limit: float | None) -> Tensor:
     edges = torch.stack([torch.stack([slope[y, x].mean().sqrt() for x in parts()]) for y in parts()])
     near = [slice(max(n - 1, 0), n + 2) for n in range(nodes)]
     edges = torch.stack([torch.stack([edges[y, x].max() for x in near]) for y in near])
-    total = 0.0
-    for y, x, up, left in itertools.product(range(nodes), range(nodes), (-1, 1), (-1, 1)):
-        if not (0 <= y + up < nodes and 0 <= x + left < nodes):
-            continue
-        here = moved[:, y, x]
-        slopes = (moved[:, y, x + left] - here) * left, (moved[:, y + up, x] - here) * up
-        bent = torch.stack(slopes, dim=1) * nodes
-        strained, turned = (bent + bent.T) / 2, (bent - bent.T) / 2
-        energy = strained.pow(2).sum() + turned.pow(2).sum() / 4 + 4 * strained.trace() ** 2
-        energy = energy * (0.1 + 0.9 * (edges[y, x] / edges.mean()) ** 2)
-        total = total + energy + (energy**2 / limit**2 if limit else 0.0)
+    stiff, total = 0.1 + 0.9 * (edges / edges.mean()) ** 2, 0.0
+    for down, right in itertools.product((-1, 1), repeat=2):
+        there = [slice(None, -1) if step == 1 else slice(1, None) for step in (down, right)]
+        beside = (moved.roll(-right, dims=2) - moved) * right
+        below = (moved.roll(-down, dims=1) - moved) * down
+        bent = torch.stack([beside, below], dim=1)[:, :, *there].movedim((0, 1), (-2, -1)) * nodes
+        strained, turned = (bent + bent.mT) / 2, (bent - bent.mT) / 2
+        grown = torch.linalg.diagonal(strained).sum(-1)
+        energy = strained.pow(2).sum((-2, -1)) + turned.pow(2).sum((-2, -1)) / 4 + 4 * grown**2
+        energy = energy * stiff[*there]
+        total = total + (energy + (energy**2 / limit**2 if limit else 0.0)).sum()
     return total / (2 * (nodes - 1)) ** 2
