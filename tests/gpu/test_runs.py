@@ -89,6 +89,12 @@ def assert_same_bits(one: dict[str, object], other: dict[str, object]) -> None:
     assert unlike == []
 
 
+def skip_emulated(precision: str) -> None:
+    """fes does not compute in bf16 where a GPU only emulates it."""
+    if precision == "bf16" and torch.cuda.get_device_capability() < (8, 0):
+        pytest.skip("this GPU only emulates bf16")
+
+
 BENDING = "--model.blocks", "residual", "--model.skip", "warp", "--loss.cycle-weight", "1"
 """Networks whose source is bent, and has to know where it was bent."""
 
@@ -97,8 +103,7 @@ BENDING = "--model.blocks", "residual", "--model.skip", "warp", "--loss.cycle-we
 def test_a_deterministic_run_has_the_same_bits_again_and_after_an_interruption(
     precision: str, flags: tuple[str, ...], drawn_folder: Path, tmp_path: Path
 ) -> None:
-    if precision == "bf16" and torch.cuda.get_device_capability() < (8, 0):
-        pytest.skip("this GPU only emulates bf16")
+    skip_emulated(precision)
     train(drawn_folder, tmp_path / "whole", precision, "0.48", *flags)
     train(drawn_folder, tmp_path / "again", precision, "0.48", *flags)
     train(drawn_folder, tmp_path / "parts", precision, "0.24", *flags)
@@ -108,6 +113,20 @@ def test_a_deterministic_run_has_the_same_bits_again_and_after_an_interruption(
     )
     assert_same_bits(whole, again)
     assert_same_bits(whole, parts)
+
+
+@pytest.mark.parametrize("blocks", ["strided", "residual"])
+@pytest.mark.parametrize("precision", ["no", "bf16", "fp16"])
+def test_a_run_grows_in_any_precision(
+    precision: str, blocks: str, drawn_folder: Path, tmp_path: Path
+) -> None:
+    skip_emulated(precision)
+    low, high, made_of = tmp_path / "low", tmp_path / "high", ("--model.blocks", blocks)
+    train(drawn_folder, low, precision, "0.096", *made_of)
+    larger = "--model.resolution", "96", "--init-from", str(low), "--grow-kimg", "0.096"
+    train(drawn_folder, high, precision, "0.192", *made_of, *larger)
+    state = everything_in(high / "state-000000.192")
+    assert all(value.isfinite().all() for value in state.values() if isinstance(value, Tensor))
 
 
 def ranks(count: int, data: Path, out: Path, **environment: str) -> dict[str, Tensor]:
