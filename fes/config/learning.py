@@ -61,7 +61,8 @@ class LossConfig:
     """Share of a picture, from 0 to 1, that is drawn over for nothing."""
     strain_weight: float = 0.0
     """How much worse it is, where sources are bent (`model.skip` warp), to move what is next to each other
-    apart: in multiples of the mean squared strain, which counts most where a source has edges."""
+    apart: in multiples of the mean squared strain, which counts most where a source has edges, and more where
+    it changes an area."""
     strain_limit: float | None = None
     """Strain, as a share, where it counts twice, and ever more beyond, sooner at edges: skin stretched so far
     hardly gives way. Much of a face then moves a little, not a mouth too far. None: no limit."""
