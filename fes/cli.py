@@ -1,11 +1,9 @@
 """What people do with trained weights: `fes`."""
 
-import contextlib
 import os
 import shlex
-import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,7 +11,7 @@ from typing import Annotated, Literal
 import tyro
 
 from fes.bench import Bench
-from fes.commandline import parsed_command, readers_may_leave, tell_version
+from fes.commandline import interrupted, parsed_command, readers_may_leave, tell_version
 from fes.config import StreamConfig
 from fes.errors import InputError, told_in_one_sentence
 from fes.evaluation.command import EvaluateOptions, evaluate_command
@@ -51,10 +49,17 @@ class JudgeTrain:
     """1 for grey, 3 for RGB. None: train.py's choice."""
     half: bool = False
     """Write 16 bits a number: half the size, and nearly the same answers."""
+    overwrite: bool = False
+    """Write over a judge that is there. Runs that it guides need the one that they began with."""
     training: tyro.conf.OmitArgPrefixes[JudgeConfig] = field(default_factory=JudgeConfig)
 
     def run(self) -> None:
         check_file("--out", self.out, ".safetensors")
+        if self.out.exists() and not self.overwrite:
+            raise InputError(
+                f"{self.out} is there already, and a run that it guides could not go on without it: name "
+                "another --out, or give --overwrite"
+            )
         self.training.check()
         check_shape(self.resolution, self.channels)
         mixture = Mixture.load(self.data, StreamConfig())
@@ -147,19 +152,13 @@ COMMANDS = {
 }
 
 
-@contextlib.contextmanager
-def _stopped_in_one_sentence() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        print("fes: stopped; the same command begins anew", file=sys.stderr)
-        raise SystemExit(128 + signal.SIGINT) from None
+STOPPED = "fes: stopped; the same command begins anew"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line of `fes`."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    with told_in_one_sentence("fes"), _stopped_in_one_sentence(), readers_may_leave():
+    with told_in_one_sentence("fes"), interrupted(STOPPED), readers_may_leave():
         tell_version(arguments, "fes")
         _refuse_a_lone_file(arguments)
         if list(arguments[:2]) == ["selfcheck", "gradients"]:  # the words that follow are train.py's

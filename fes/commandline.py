@@ -9,6 +9,7 @@ import difflib
 import itertools
 import os
 import re
+import signal
 import sys
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -125,6 +126,16 @@ def _walk(arguments: Sequence[str], commands: Commands) -> tuple[Sequence[str], 
         commands = commands[arguments[at]]
         at += 1
     return arguments[:at], commands
+
+
+@contextlib.contextmanager
+def interrupted(sentence: str) -> Iterator[None]:
+    """Turns Ctrl-C into a sentence on stderr, and the exit code that shells expect."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(sentence, file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT) from None
 
 
 @contextlib.contextmanager

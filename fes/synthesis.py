@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -23,7 +23,7 @@ from fes.judge import load_judge
 from fes.photograph import Fine, Photograph
 from fes.pictures import as_image, check_ending, told_by_name, write_picture
 from fes.shipped import shipped_judge, shipped_retoucher, shipped_synthesizer
-from fes.snapshot import export_snapshot
+from fes.snapshot import export_snapshot, find_snapshot, load_snapshot
 from fes.synthesizer import Synthesizer
 
 _LEAST = 24
@@ -207,8 +207,22 @@ class Export:
         check_file("--out", self.out, ".safetensors")
         if not self.weights:
             raise InputError("--weights names no snapshot: name one, or several to average them")
-        export_snapshot(self.weights, self.out, self.note)
+        sources = [find_snapshot(path) for path in self.weights]
+        _check_free(self.out, sources)
+        export_snapshot(sources, self.out, self.note)
         print(f"wrote {self.out} ({self.out.stat().st_size / 1e6:.1f} MB)")
+
+
+def _check_free(out: Path, sources: Sequence[Path]) -> None:
+    """Raises `InputError` where something would be lost that is no earlier export."""
+    if not out.exists():
+        return
+    if any(out.samefile(source) for source in sources):
+        raise InputError(f"--out is {out}, which is exported: name another file")
+    try:
+        load_snapshot(out)
+    except InputError:
+        raise InputError(f"--out is {out}, which is there and holds no snapshot: name another file") from None
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ from fes.arguments import Asked, parse_levels, resolve
 from fes.beginning import take_networks
 from fes.cast import build
 from fes.clock import Clock
-from fes.commandline import readers_may_leave
+from fes.commandline import interrupted, readers_may_leave
 from fes.config import Config
 from fes.errors import InputError, told_in_one_sentence
 from fes.evaluation.in_loop import evaluation_for
@@ -251,6 +251,10 @@ def _check_the_same(asked: Asked, mixture: Mixture, runtime: Runtime) -> None:
             )
 
 
+AT_ONCE = "train.py: ended at once; the same command goes on from the last state"
+"""After a second Ctrl-C, or one before the first step."""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line of `accelerate launch fes/train.py`."""
     tasks, hardware, fault = [], None, None
@@ -265,7 +269,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 raise
             fault = error  # it may be this rank's alone: told once they have met
         runtime = Runtime(hardware)
-    with runtime, told_in_one_sentence("train.py"), readers_may_leave():
+    with interrupted(AT_ONCE), runtime, told_in_one_sentence("train.py"), readers_may_leave():
         runtime.agree(fault)
         _check_as_many(tasks, runtime)
         for task in tasks:

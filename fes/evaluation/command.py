@@ -13,7 +13,7 @@ from fes.evaluation.embedder import OnnxEmbedder
 from fes.evaluation.evaluator import Evaluator
 from fes.evaluation.faces import HELD_OUT, load_faces
 from fes.evaluation.inception import check_inception, inception_figures
-from fes.evaluation.results import FOLDER, is_there, told, write_results
+from fes.evaluation.results import FOLDER, is_there, place_of, told, write_results
 from fes.files import check_folder, of_moments, sha256_of
 from fes.guide import check_independent
 from fes.hardware import Hardware
@@ -126,7 +126,7 @@ class _Found:
         made = {name: sha256_of(path) if path else None for name, path in files.items()}
         made |= {name: getattr(options, name) for name in ("split", "faces", "gallery", "torch_fidelity")}
         made["data"] = index.fingerprint
-        return cls(weights, folder / f"{weights.stem}-{options.split}", made)
+        return cls(weights, place_of(folder / f"{weights.stem}-{options.split}", made), made)
 
 
 def _home_of(weights: Path, options: EvaluateOptions) -> Path:

@@ -1,5 +1,6 @@
 """What an evaluation leaves: a json and a picture; and how it is told on the terminal."""
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,13 +37,27 @@ def write_results(path: Path, made: Mapping[str, Any], figures: Mapping[str, Any
     write_file(path.with_name(f"{path.name}.json"), f"{text}\n".encode())
 
 
+def place_of(path: Path, made: Mapping[str, Any]) -> Path:
+    """`path`, or with a number behind it: where no evaluation lies that was made with something else."""
+    numbered = (path.with_name(f"{path.name}-{number}") for number in itertools.count(2))
+    return next(
+        place for place in itertools.chain([path], numbered) if _read(place).get("made_with", made) == made
+    )
+
+
 def is_there(path: Path, made: Mapping[str, Any]) -> bool:
     """Whether `path`.json is the whole evaluation that would be made again."""
+    found = _read(path)
+    return found.get("made_with") == made and found.get("faces", 0) == found.get("faces_asked")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What `path`.json holds; nothing where it is none of ours."""
     try:
         found = json.loads(path.with_name(f"{path.name}.json").read_bytes())
-        return found["made_with"] == made and found["faces"] == found["faces_asked"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return False
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def told(name: str, figures: Mapping[str, Any]) -> str:

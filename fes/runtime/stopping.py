@@ -14,6 +14,10 @@ SOON = 2.0
 """Seconds within which a wish to stop should be known to all ranks."""
 MOST_STEPS = 64
 """Steps between two agreements, at most: each waits for the slowest rank, and for the device."""
+_INSISTING = (
+    "\nstops and saves after this step; Ctrl-C once more ends it at once, and what came after the last state "
+    "is lost"
+)
 
 
 class Stopping:
@@ -40,6 +44,9 @@ class Stopping:
         self._signal = number
         if number == signal.SIGINT and self._ranks == 1:
             signal.signal(number, signal.default_int_handler)
+            if sys.stderr.isatty():  # a step may last, and who hears nothing insists
+                with contextlib.suppress(OSError, RuntimeError):  # it may come in the midst of another line
+                    print(_INSISTING, file=sys.stderr, flush=True)
 
     def before(self, step: int) -> bool:
         """Whether any rank was asked to stop; the same answer on all ranks, asked at every step."""

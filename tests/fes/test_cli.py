@@ -105,6 +105,30 @@ def test_a_judge_that_cannot_be_written_is_told_before_it_is_trained(drawn_folde
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_judge_that_is_there_is_written_over_only_where_that_is_asked_for(
+    drawn_folder, drawn_judge, tmp_path, capsys
+):
+    out = tmp_path / "guide.safetensors"
+    save_judge(out, drawn_judge)
+    before = out.read_bytes()
+    asked = [
+        "judge",
+        "train",
+        "--data",
+        str(drawn_folder),
+        "--out",
+        str(out),
+        "--batch",
+        "16",
+        "--kimg",
+        "0.02",
+    ]
+    assert f"{out} is there already, and a run that it guides could not go on" in sentence(capsys, *asked)
+    assert out.read_bytes() == before
+    main([*asked, "--overwrite"])
+    assert out.read_bytes() != before
+
+
 @pytest.mark.parametrize(
     ("flag", "value"),
     [("--kimg", "-1"), ("--kimg", "nan"), ("--batch", "0"), ("--rate", "-1"), ("--seed", str(2**63))],

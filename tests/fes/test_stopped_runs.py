@@ -113,3 +113,18 @@ def test_a_signal_before_the_first_step_saves_nothing_and_says_so(tiny_config, t
     told = capsys.readouterr().out.splitlines()[-1]
     assert told == "stopped before the first step: there is nothing to save; the same command begins anew"
     assert list_states(tiny_config.run) == []
+
+
+def test_a_second_ctrl_c_ends_a_run_at_once_in_one_sentence(tiny_config, monkeypatch, capsys):
+    begins = Runtime.begins_run
+
+    def signalled(self: Runtime) -> None:
+        begins(self)
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Runtime, "begins_run", signalled)
+    assert run(tiny_config) == 130
+    assert (
+        capsys.readouterr().err == "train.py: ended at once; the same command goes on from the last state\n"
+    )

@@ -1,6 +1,7 @@
 """`fes synthesize` and `fes export`, by command line."""
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +149,23 @@ def test_what_comes_with_fes_is_used_where_nothing_is_named(
     (tmp_path / "judge.safetensors").write_bytes(judge_file.read_bytes())
     main([*map(str, asked), "--to", "sad", "--strip"])
     assert pixels(out).shape == (18 + 144, 6 * (144 + 4) - 4)
+
+
+def test_an_export_takes_the_place_of_an_earlier_one_and_of_nothing_else(
+    snapshot_file, drawn_judge, tmp_path, capsys
+):
+    own, guide, out = (tmp_path / f"{name}.safetensors" for name in ("own", "guide", "out"))
+    shutil.copy(snapshot_file, own)
+    save_judge(guide, drawn_judge)
+    for place, told in ((own, "which is exported"), (guide, "which is there and holds no snapshot")):
+        before = place.read_bytes()
+        assert sentence(capsys, "export", "--weights", own, "--out", place).endswith(
+            f"{told}: name another file"
+        )
+        assert place.read_bytes() == before
+    for _ in range(2):
+        main(["export", "--weights", str(own), "--out", str(out)])
+    assert load_snapshot(out).kimg == load_snapshot(own).kimg
 
 
 def test_several_snapshots_are_exported_as_their_mean(snapshot_file, drawn_folder, tiny_model, tmp_path):

@@ -57,7 +57,9 @@ def test_each_snapshot_is_measured_once_newest_first(asked, tmp_path, capsys, ju
     assert capsys.readouterr().out.startswith("measured so before, see ")
     main([*asked, "--second-judge", str(judge_file)])  # with other means it is another evaluation
     assert measured(capsys) == ["snapshot-000050.000", "snapshot-000000.000"]
-    found = json.loads((folder / "snapshot-000050.000-test.json").read_bytes())
+    first = json.loads((folder / "snapshot-000050.000-test.json").read_bytes())
+    assert first["made_with"]["second_judge"] is None
+    found = json.loads((folder / "snapshot-000050.000-test-2.json").read_bytes())
     assert (found["snapshot"], found["faces"], found["split"]) == (
         "snapshot-000050.000.safetensors",
         2,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fes.errors import InputError
-from fes.evaluation.results import is_there, told, write_results
+from fes.evaluation.results import is_there, place_of, told, write_results
 from fes.expressions import EXPRESSIONS
 
 SHOWN = torch.zeros(2, 8, 1, 48, 48, dtype=torch.uint8)
@@ -24,6 +24,18 @@ def test_an_evaluation_is_there_where_it_was_made_with_the_same_and_is_whole(tmp
     for damaged in ("{", "[]", json.dumps({"made_with": made})):
         (tmp_path / "new" / f"{path.name}.json").write_text(damaged)
         assert not is_there(path, made)
+
+
+def test_no_evaluation_takes_the_place_of_one_that_was_made_with_something_else(tmp_path):
+    path = tmp_path / "a-test"
+    figures = {"faces": 2, "faces_asked": 2}
+    for data, name in (("one", "a-test"), ("other", "a-test-2"), ("third", "a-test-3")):
+        made = {"data": data}
+        assert place_of(path, made) == tmp_path / name
+        write_results(tmp_path / name, made, figures, SHOWN)
+        assert place_of(path, made) == tmp_path / name
+    (tmp_path / "b-test.json").write_text("no evaluation")
+    assert place_of(tmp_path / "b-test", {}) == tmp_path / "b-test"
 
 
 def test_figures_that_are_not_known_are_left_out_of_what_is_told():
