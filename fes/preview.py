@@ -8,9 +8,11 @@ from typing import NamedTuple
 import torch
 
 from fes.arguments import Asked
+from fes.beginning import take_networks
 from fes.config import Config
 from fes.dials import Dials
 from fes.errors import InputError, NoRoom
+from fes.evaluation.in_loop import evaluation_for
 from fes.forewarning import forewarn
 from fes.growth import Other, Taken, read_other, table, take_over
 from fes.hardware import pieces
@@ -19,7 +21,7 @@ from fes.mixture import Mixture
 from fes.networks import Networks
 from fes.plan import describe
 from fes.runtime.processes import Runtime
-from fes.state import has_finished
+from fes.state import foreseen, has_finished
 
 
 class Task(NamedTuple):
@@ -36,14 +38,30 @@ def show(tasks: Sequence[Task], runtime: Runtime) -> int:
     for asked, mixture in tasks:
         config = asked.config
         plan = describe(config, mixture, runtime.ranks)
-        taken = runtime.from_main(partial(taken_over, config, before))
+        start = runtime.from_main(partial(_start_of, asked, mixture, before))
         if runtime.is_main:
             moves = Dials(config.loss, config.augment).move
             computes = runtime.describe(config.batch, config.stream.workers, moves)
-            listed = f"\nbegins with the networks of {config.init_from}\n{table(taken)}\n\n" if taken else ""
-            print(f"{plan}\n{listed}{computes}\n{_memory(config, runtime)}")
+            print(f"{plan}\n{start}\n{computes}\n{_memory(config, runtime)}")
         before = config
     return 0
+
+
+def _start_of(asked: Asked, mixture: Mixture, before: Config | None) -> str:
+    """How a run would start: from which state, or with which networks.
+
+    Raises:
+        InputError: it would not.
+    """
+    config = asked.config
+    evaluation_for(config, mixture, torch.device("cpu"))
+    if found := foreseen(config, mixture.fingerprint, asked.allow_change):
+        path, changes = found
+        return "\n".join([f"goes on from {path}", *(f"from here on: {change}" for change in changes)])
+    take_networks(Networks(config.model, config.seed), config.start)
+    taken = taken_over(config, before)
+    listed = f"\nbegins with the networks of {config.init_from}\n{table(taken)}\n" if taken else ""
+    return f"begins {config.run}{listed}"
 
 
 def taken_over(config: Config, before: Config | None) -> list[Taken]:

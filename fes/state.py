@@ -176,18 +176,44 @@ def restore(
             player can go on with; the differences are named, and no weights were changed.
     """
     about = json.loads(found.contents["state.json"])
-    changes = _changes(found.path, about["config"], config, allow_change)
-    if about["fingerprint"] != fingerprint:
-        raise InputError(
-            f"the run goes on from {found.path}, which saw other data than --data {config.data}, or with "
-            "other weights. Take the same data, or another --run folder"
-        )
+    changes = _agreed_on(found.path, about, config, fingerprint, allow_change)
     kept = _read_players(found.contents["players.pt"])
     for name, keeper in parts.keepers.items():
         keeper.load_state_dict(kept[name])
     parts.networks.load_state_dict(load(found.contents["networks.safetensors"]))
     parts.average.load_state_dict(load(found.contents["average.safetensors"]))
     return Restored(found.step, changes)
+
+
+def foreseen(
+    config: Config, fingerprint: str, allow_change: Collection[str] = ()
+) -> tuple[Path, tuple[str, ...]] | None:
+    """The state that a run would go on from, by what its state.json tells alone, and the changes from there
+    on; None where the run would begin.
+
+    Raises:
+        InputError: as `restore` does, of its config and its data.
+    """
+    for path in reversed(list_states(config.run)):
+        try:
+            about = json.loads((path / "state.json").read_bytes())
+        except (OSError, ValueError):  # it is damaged, and would be put aside
+            continue
+        return path, _agreed_on(path, about, config, fingerprint, allow_change)
+    return None
+
+
+def _agreed_on(
+    path: Path, about: Mapping[str, Any], config: Config, fingerprint: str, allowed: Collection[str]
+) -> tuple[str, ...]:
+    """The changes of settings from a state on, all of them allowed."""
+    changes = _changes(path, about["config"], config, allowed)
+    if about["fingerprint"] != fingerprint:
+        raise InputError(
+            f"the run goes on from {path}, which saw other data than --data {config.data}, or with "
+            "other weights. Take the same data, or another --run folder"
+        )
+    return changes
 
 
 def _read(path: Path) -> dict[str, bytes]:

@@ -51,10 +51,10 @@ def equal(some: list[torch.Tensor], others: list[torch.Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(some, others, strict=True))
 
 
-def save(config, parts: Parts, step: int = 12) -> Path:
+def save(config, parts: Parts, step: int = 12, fingerprint: str = "data") -> Path:
     config.run.mkdir(exist_ok=True)
     players = {name: player.state_dict() for name, player in parts.keepers.items()}
-    about = {"config": config, "fingerprint": "data"}
+    about = {"config": config, "fingerprint": fingerprint}
     return save_state(config.run, parts, players, step=step, kimg=step * 0.008, **about)
 
 

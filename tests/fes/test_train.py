@@ -6,9 +6,12 @@ import re
 import pytest
 import torch
 
+from fes.judge import save_judge
 from fes.objectives import CriticObjective
+from fes.state import list_states
 from fes.train import main
 from tests.fes.runs import run, sentence, written
+from tests.fes.states import parts_of, save
 
 pytestmark = pytest.mark.usefixtures("one_core")
 
@@ -92,6 +95,34 @@ def test_dry_run_shows_the_plan_and_writes_nothing(tiny_config, tmp_path, capsys
         re.MULTILINE,
     )
     assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--seed", "1"], "but the config is another: seed was 0 and is 1"),
+        (["--data", "{unlabelled}"], "which saw other data than --data {unlabelled}"),
+        (["--run", "{new}", "--start.encoder", "{new}"], "--start.encoder is {new}: neither a .safetensors"),
+        (
+            ["--evaluation.judge", "{judge}", "--evaluation.data", "{new}"],
+            "{new} does not exist: check the path",
+        ),
+    ],
+)
+def test_a_dry_run_refuses_what_the_run_would(
+    more, told, tiny_config, drawn_mixture, drawn_judge, unlabelled_folder, tmp_path, capsys
+):
+    judge = tmp_path / "judge.safetensors"
+    save_judge(judge, drawn_judge)
+    save(tiny_config, parts_of(tiny_config.model, seed=1), fingerprint=drawn_mixture.fingerprint)
+    words = ["--config", written(tiny_config, tmp_path), "--dry-run"]
+    with pytest.raises(SystemExit, match="0"):
+        main(words)
+    assert f"\ngoes on from {list_states(tiny_config.run)[0]}\n" in capsys.readouterr().out
+    places = {"new": tmp_path / "new", "unlabelled": unlabelled_folder, "judge": judge}
+    with pytest.raises(SystemExit, match="2"):
+        main([*words, *(word.format(**places) for word in more)])
+    assert told.format(**places) in sentence(capsys)
 
 
 def test_what_is_asked_for_and_does_nothing_is_told(drawn_folder, tmp_path, capsys):
