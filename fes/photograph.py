@@ -12,8 +12,9 @@ from torch import Tensor
 from fes.errors import InputError
 from fes.metadata import frames_of, metadata_of
 from fes.pictures import told_by_name
-from shards.pictures import as_image, on_white, opened, square_of, upright
+from shards.pictures import as_image, on_white, opened, square_of
 from shards.schema import Square
+from shards.turning import upright
 
 _FADES = 0.08
 """Share of a face's side over which a change fades, at each border beyond which the photograph goes on."""

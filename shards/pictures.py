@@ -12,6 +12,7 @@ import simplejpeg
 from PIL import Image
 
 from shards.schema import Crop, Square, central_square
+from shards.turning import LYING, SOI, UPRIGHT, jpeg_may_be_turned, orientation, png_may_be_turned, upright
 
 PLAIN = ("PNG", "JPEG")
 # Pillow knows more kinds, some of which start other programs.
@@ -29,19 +30,6 @@ _AVIF = (b"avif", b"avis")
 """The main brands of one picture and of several (AV1 Image File Format, section 9)."""
 LARGEST = 2**28
 """The most bytes that a picture's file may have: memory is no place for what is larger."""
-UPRIGHT = 1
-LYING = (5, 6, 7, 8)
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What makes a picture upright, by its orientation (EXIF 2.3, 4.6.4)."""
-ORIENTATION = 0x0112
 MOST_PIXELS = 80_000_000
 """Larger pictures are refused: the file of some kilobytes that unfolds to gigabytes is no face."""
 UNKNOWN = "of no known kind"
@@ -50,7 +38,6 @@ TOO_LARGE = f"more than {MOST_PIXELS:,} pixels"
 # What is too large is refused, and damaged EXIF is no fault of what is to be seen.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
-SOI = b"\xff\xd8"  # how every JPEG file begins
 
 
 def encode_picture(picture: np.ndarray) -> bytes:
@@ -124,7 +111,7 @@ def size_of(data: bytes) -> tuple[int, int] | None:
     Raises MemoryError as `normalised`.
     """
     with contextlib.suppress(ValueError), opened(data) as image:
-        return image.size[::-1] if _orientation(image) in LYING else image.size
+        return image.size[::-1] if orientation(image) in LYING else image.size
     return None
 
 
@@ -158,27 +145,13 @@ def _refuse_giant(width: int, height: int) -> None:
 
 def _is_plain(image: Image.Image) -> bool:
     eight_bits = image.mode in ("L", "RGB") and "transparency" not in image.info
-    as_it_is = _orientation(image) == UPRIGHT
+    as_it_is = orientation(image) == UPRIGHT
     return image.format in PLAIN and eight_bits and as_it_is and getattr(image, "n_frames", 1) == 1
 
 
 def shown(image: Image.Image) -> np.ndarray:
     """What a picture shows: `on_white` of it `upright`."""
     return on_white(upright(image))
-
-
-def upright(image: Image.Image) -> Image.Image:
-    """A picture turned as its EXIF says; as it is where that cannot be read.
-
-    `ImageOps.exif_transpose` writes all the EXIF anew, and fails at much that cameras and programs write.
-    """
-    image.load()  # some kinds turn themselves
-    turn = _TURNS.get(_orientation(image))
-    return image if turn is None else image.transpose(turn)
-
-
-def _orientation(image: Image.Image) -> int:
-    return image.getexif().get(ORIENTATION, UPRIGHT)
 
 
 def on_white(image: Image.Image) -> np.ndarray:
@@ -225,14 +198,15 @@ def _decoded(
     data: bytes, resolution: int, channels: int, crop: Crop | None
 ) -> tuple[np.ndarray, tuple[int, int]]:
     """uint8 [height, width, channels], and the width and height of the whole, which may be larger."""
-    if data.startswith(SOI) and b"Exif" not in data[:512]:
+    if data.startswith(SOI) and not jpeg_may_be_turned(data):
         # It refuses what is damaged but a little, which Pillow reads.
         with contextlib.suppress(ValueError):
             return _decoded_jpeg(data, resolution, channels, crop)
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         _refuse_giant(*image.size)
         # Plain PNG files, the commonest of all, are spared the questions of all other kinds.
-        ordinary = image.format == "PNG" and image.mode in ("L", "RGB") and b"eXIf" not in data
+        image.load()  # some tell only behind the pixels that they are not
+        ordinary = image.format == "PNG" and image.mode in ("L", "RGB") and not png_may_be_turned(image)
         if ordinary and "transparency" not in image.info:
             pixels = np.asarray(image).reshape(image.height, image.width, -1)
         else:

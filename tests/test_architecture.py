@@ -47,7 +47,7 @@ LAYERS = (
 """The modules and packages of fes from the ground up; each imports from the layers below its own alone."""
 
 ROOMS = (
-    {"schema", "documents", "meter", "workers"},
+    {"schema", "documents", "meter", "workers", "turning"},
     {"pictures", "catalogue", "tar_members"},
     {"drawing", "finding", "remote", "shelf"},
     {"index"},

@@ -11,7 +11,7 @@ from fes.commandline import FOUND, MIDDLE
 from fes.errors import InputError
 from fes.framing import Frame, check_found, framed
 from fes.photograph import Photograph
-from shards.pictures import ORIENTATION
+from shards.turning import ORIENTATION
 from tests.photographs import people, photograph
 
 

@@ -2,11 +2,13 @@ import io
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from shards.pictures import decode_picture, encode_picture, normalised, size_of, suffix_of
 from shards.schema import Crop
@@ -16,6 +18,7 @@ COLOURS = np.stack([RAMP, RAMP[::-1], RAMP[:, ::-1]], axis=2)
 CELEBA = Crop(178, 218, 25, 57, 128)
 TURNED = Image.Exif()
 TURNED[0x0112] = 6  # to be turned by 90 degrees, clockwise
+XMP = '<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>'
 
 
 def saved(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -109,6 +112,40 @@ def test_a_jpeg_that_was_turned_is_turned_upright() -> None:
     assert np.array_equal(normalised(data)[1], upright)
     assert np.array_equal(decode_picture(data, 60, 3), upright[10:70].transpose(2, 0, 1))
     assert size_of(data) == (60, 80)
+
+
+def late(jpeg: bytes) -> bytes:
+    """A JPEG whose first segment is one of Photoshop's that holds a picture's file: its own marks come after
+    byte 512."""
+    resource = b"Photoshop 3.0\0" + saved(smooth(8, 8), "JPEG") + bytes(650)
+    return jpeg[:2] + b"\xff\xed" + (len(resource) + 2).to_bytes(2) + resource + jpeg[2:]
+
+
+@pytest.mark.parametrize("marked", [{"exif": TURNED}, {"xmp": XMP.encode()}], ids=["EXIF", "XMP"])
+@pytest.mark.parametrize("placed", [bytes, late], ids=["first", "late"])
+def test_a_jpeg_is_read_as_it_is_shown_wherever_its_segments_say_that_it_was_turned(
+    placed: Callable[[bytes], bytes], marked: dict[str, object]
+) -> None:
+    data = placed(saved(smooth(60, 80), "JPEG", quality=95, **marked))
+    shown = normalised(data)[1]
+    assert shown.shape == (80, 60, 3)
+    assert np.array_equal(decode_picture(data, 60, 3), shown[10:70].transpose(2, 0, 1))
+
+
+def marked_png(key: str, text: str) -> bytes:
+    marks = PngInfo()
+    marks.add_itxt(key, text) if key.startswith("XML") else marks.add_text(key, text)
+    return saved(Image.fromarray(COLOURS), "PNG", pnginfo=marks)
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [("XML:com.adobe.xmp", XMP), ("Raw profile type exif", f"\nexif\n1\n{TURNED.tobytes().hex()}")],
+)
+def test_a_png_is_read_as_it_is_shown_whatever_says_that_it_was_turned(key: str, text: str) -> None:
+    data = marked_png(key, text)
+    assert np.array_equal(normalised(data)[1], np.rot90(COLOURS, -1))
+    assert np.array_equal(decode_picture(data, 60, 3), np.rot90(COLOURS, -1)[10:70].transpose(2, 0, 1))
 
 
 def test_a_picture_whose_exif_is_damaged_beside_its_orientation_is_turned() -> None:

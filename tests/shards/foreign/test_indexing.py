@@ -15,6 +15,7 @@ from shards.foreign import tar as foreign_tar
 from shards.foreign.indexing import index_shards
 from shards.index import ShardIndex
 from shards.schema import INDEX_NAME, PLACES_NAME, REPORT_NAME
+from shards.turning import ORIENTATION
 from tests.shards.foreign.tars import found, labels, picture, samples_of, write_tar
 
 LONG = "a/very/long/folder/" + "and/a/name/" * 12
@@ -106,6 +107,21 @@ def test_pictures_of_many_kinds_are_found_by_their_ending(tmp_path: Path, ending
     tar = write_tar(tmp_path / "a.tar", [{ending: picture(1, kind)}])
     index_shards([tar], tmp_path)
     assert ShardIndex.load(tmp_path).split("train").read(0, "image") == picture(1, kind)
+
+
+def test_a_jpeg_that_tells_late_that_it_was_turned_is_read_upright_through_the_index(tmp_path: Path) -> None:
+    turned = Image.Exif()
+    turned[ORIENTATION] = 6
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(picture(1, width=16))) as image:
+        image.save(buffer, "JPEG", exif=turned, quality=95)
+    resource = b"\xff\xed" + (652).to_bytes(2) + bytes(650)
+    data = buffer.getvalue()[:2] + resource + buffer.getvalue()[2:]
+    index_shards([write_tar(tmp_path / "a.tar", [{"jpg": data, "cls": "3"}])], tmp_path)
+    with Image.open(io.BytesIO(buffer.getvalue())) as image:
+        lying = np.asarray(image)
+    read = ShardIndex.load(tmp_path).split("train").image(0)
+    assert np.array_equal(read, np.rot90(lying, -1).transpose(2, 0, 1))
 
 
 def test_samples_that_lack_something_are_told_and_cost_no_other(tmp_path: Path) -> None:

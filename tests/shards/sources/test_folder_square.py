@@ -11,10 +11,10 @@ from PIL import Image
 from fes.errors import InputError
 from shards.build.writer import build
 from shards.index import ShardIndex
-from shards.pictures import ORIENTATION
 from shards.schema import REPORT_NAME, Crop
 from shards.sources import folder
 from shards.sources.folder import read_folder
+from shards.turning import ORIENTATION
 from tests.shards.sources.folders import REAL_FOLDER, fill, found, told
 
 
