@@ -213,9 +213,11 @@ class BuildFolder(FromFile):
     alias: dict[str, str] = field(default_factory=dict)
     """What other folders are: the folder's name, and a class, drop or unlabelled, as often as need be."""
     valid_share: float = 0.0
-    """The part of training to take for validation, where there are no folders for it; whole people."""
+    """The part of training to take for validation, where there are no folders for it: whole people with
+    --identity, else files."""
     test_share: float = 0.0
-    """The part of training to take for the test, where there are no folders for it; whole people. 1: all."""
+    """The part of training to take for the test, where there are no folders for it: whole people with
+    --identity, else files. 1: all."""
 
     def run(self) -> int:
         """Builds; the exit code is 0."""

@@ -178,7 +178,8 @@ class Source(Protocol):
     `samples` are those whose rows or names make sense; whether their pictures do is found by reading
     them. `findings` holds what was rejected before that. `stamp` changes when the files do (their
     names, sizes and times of change, say): an interrupted build goes on only with the same one.
-    `facts` are counts for the report, `unit` is what it calls the samples: "rows", "files" or "pictures".
+    `facts` are counts for the report, `unit` is what it calls the samples: "rows", "files" or "pictures", and
+    `warnings` are sentences for it on what the samples, as they were split, are not good for.
     """
 
     name: str
@@ -188,6 +189,7 @@ class Source(Protocol):
     crop: Crop | None
     stamp: str
     unit: str
+    warnings: Sequence[str]
 
     def read(self, positions: Sequence[int]) -> list[Picture]:
         """The pictures of `samples` at these positions."""

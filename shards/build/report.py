@@ -20,10 +20,12 @@ def report_of(
     shards: Sequence[Shard],
     places: np.ndarray,
     findings: Sequence[Finding],
+    warnings: Sequence[str] = (),
 ) -> dict[str, object]:
     """The content of report.json; the same for the same source.
 
-    `places` is an array of `PLACE`, a row per sample of the shards, in their order.
+    `places` is an array of `PLACE`, a row per sample of the shards, in their order. `warnings` are those of
+    the source itself.
     """
     counts = counts_of(shards, places)
     return {
@@ -33,7 +35,7 @@ def report_of(
         "samples_kept": len(places),
         "splits": counts,
         "people": people_of(shards, places),
-        "warnings": [*class_warnings(counts), *people_warnings(shards, places)],
+        "warnings": [*class_warnings(counts), *people_warnings(shards, places), *warnings],
         "origins_note": ORIGINS_NOTE,
         "findings": [_told(finding) for finding in findings],
     }

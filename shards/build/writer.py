@@ -207,7 +207,7 @@ def _finish(
     origins = [source.samples[at].origin for at in curated.kept.tolist()]
     findings = [*source.findings, *curated.findings, *size_findings(kept, origins, source.crop, side)]
     facts = source.facts | curated.facts | {"pictures_remade_as_png": int(kept["remade"].sum())}
-    report = report_of(source.name, facts, shards, places, findings)
+    report = report_of(source.name, facts, shards, places, findings, source.warnings)
     write_file(out / REPORT_NAME, to_text(report).encode())
     return write_index(
         out,

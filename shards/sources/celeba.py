@@ -49,6 +49,7 @@ class CelebaSource:
     stamp: str
     name: str = "celeba"
     unit: str = "files"
+    warnings: Sequence[str] = ()
 
     def read(self, positions: Sequence[int]) -> list[Picture]:
         """The bytes of the files of `samples` at these positions; `Unreadable` where one is gone."""

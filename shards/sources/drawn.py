@@ -68,6 +68,7 @@ class DrawnSource:
     name: str = "drawn"
     crop: Crop | None = None
     unit: str = "pictures"
+    warnings: Sequence[str] = ()
     findings: list[Finding] = field(default_factory=list)
 
     def read(self, positions: Sequence[int]) -> list[Picture]:

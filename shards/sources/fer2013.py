@@ -42,6 +42,7 @@ class Fer2013Source:
     name: str = "fer2013"
     crop: Crop | None = None
     unit: str = "rows"
+    warnings: Sequence[str] = ()
 
     def read(self, positions: Sequence[int]) -> list[Picture]:
         """The pictures of `samples` at these positions, each uint8 [RESOLUTION, RESOLUTION, 1]."""

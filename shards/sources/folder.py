@@ -47,6 +47,7 @@ class FolderSource:
     name: str = "folder"
     crop: Crop | None = None
     unit: str = "files"
+    warnings: Sequence[str] = ()
 
     @property
     def stamp(self) -> str:
@@ -74,8 +75,8 @@ def read_folder(
 
     Below a class there may be more folders. Without folders of splits all is for training, but for the
     shares asked for: of the people where they are known, so that nobody is in two splits, else of the
-    files. `progress` is called with the number of files when they are listed, and before that as their sizes
-    are read, where there is a square to hold.
+    files, of which the source then warns. `progress` is called with the number of files when they are
+    listed, and before that as their sizes are read, where there is a square to hold.
 
     Args:
         identity: a regular expression for a file's name from the class folder on, such as `(\d+)`: its
@@ -118,8 +119,8 @@ def read_folder(
     }
     progress(len(files.names), len(files.names))
     facts = {"picture_files": len(pictures), "people": len({*people} - {None})}
-    names = [picture.name for picture in used]
-    return FolderSource(files, names, samples, _findings(found), facts, crop=crop)
+    names, warnings = [picture.name for picture in used], _warnings(used, people, shares)
+    return FolderSource(files, names, samples, _findings(found), facts, crop=crop, warnings=warnings)
 
 
 def _findings(found: Mapping[tuple[str, str], Sequence[str]]) -> list[Finding]:
@@ -211,6 +212,21 @@ def _splits(path: Path, used: list[Placed], people: list[str | None], shares: Sh
                 "or try another --seed"
             )
     return splits
+
+
+def _warnings(used: list[Placed], people: list[str | None], shares: Shares) -> list[str]:
+    """That files were split one by one where it is not known who is on them; none where all go one way."""
+    unknown = sum(
+        person is None and picture.split in (None, "train")
+        for picture, person in zip(used, people, strict=True)
+    )
+    if not unknown or not 0 < shares.valid + shares.test < 1:
+        return []
+    flags = " and ".join(f"--{split}-share" for split, share in shares.asked.items() if share)
+    return [
+        f"{flags} split {unknown:,} files of unknown people one by one: the same person may stand in several "
+        "splits; --identity tells people apart"
+    ]
 
 
 def _samples(used: list[Placed], splits: list[str], people: list[str | None]) -> list[Sample]:

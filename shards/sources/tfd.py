@@ -48,6 +48,7 @@ class TfdSource:
     name: str = "tfd"
     crop: Crop | None = None
     unit: str = "rows"
+    warnings: Sequence[str] = ()
     pictures: np.ndarray | FileArray | None = field(default=None, repr=False)
 
     def read(self, positions: Sequence[int]) -> list[Picture]:

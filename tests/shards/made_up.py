@@ -35,6 +35,7 @@ class MadeUpSource:
     name: str = "madeup"
     crop: Crop | None = None
     unit: str = "rows"
+    warnings: Sequence[str] = ()
     findings: list[Finding] = field(default_factory=list)
     facts: dict[str, int] = field(default_factory=dict)
 

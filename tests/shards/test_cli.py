@@ -151,6 +151,21 @@ def test_a_folder_of_pictures_is_built_with_its_people_and_shown(
     assert f"fes-shards show {tmp_path / 'out'} --grid grid.png" in text
 
 
+def test_a_share_of_files_whose_people_are_not_known_is_warned_of_and_the_help_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "faces/happy").mkdir(parents=True)
+    for number in range(6):
+        as_image(picture(number).reshape(48, 48, 1)).save(tmp_path / f"faces/happy/{number}.png")
+    words = ["--source", tmp_path / "faces", "--out", tmp_path / "out", "--valid-share", "0.5"]
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["build", "folder", *map(str, words)])
+    assert "warning: --valid-share split 6 files of unknown people one by one" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["build", "folder", "--help"])
+    assert " ".join(capsys.readouterr().out.replace("│", "").split()).count("--identity, else files") == 2
+
+
 def test_a_square_is_read_of_every_portrait_of_a_folder(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

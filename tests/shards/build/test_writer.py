@@ -177,6 +177,11 @@ def test_labels_are_counted_per_split_in_the_index(tmp_path: Path) -> None:
         assert list(index.counts(split).values()) == [labels[label] for label in [*range(7), -1]]
 
 
+def test_the_warnings_of_a_source_stand_in_the_report(tmp_path: Path) -> None:
+    made(MadeUpSource(SPLITS_OF_25, warnings=("half of them blink",)), tmp_path)
+    assert json.loads((tmp_path / REPORT_NAME).read_bytes())["warnings"][-1] == "half of them blink"
+
+
 def test_people_who_stand_in_two_splits_are_told(tmp_path: Path) -> None:
     made(MadeUpSource(["train", "test", "train", "valid", "train", "train"]), tmp_path)
     report = json.loads((tmp_path / REPORT_NAME).read_bytes())

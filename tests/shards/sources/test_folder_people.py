@@ -67,6 +67,21 @@ def test_files_that_are_added_move_no_other_to_another_split(tmp_path: Path) -> 
     assert {name: after[name] for name in before} == before
 
 
+def test_a_share_of_files_of_unknown_people_is_warned_of(tmp_path: Path) -> None:
+    fill(tmp_path, [*PEOPLE, "sad/other.jpg", "sad/another.jpg"])
+    (warning,) = read_folder(tmp_path, valid_share=0.3, test_share=0.2).warnings
+    assert warning.startswith("--valid-share and --test-share split 42 files of unknown people one by one: ")
+    (warning,) = read_folder(tmp_path, identity="(.)_", test_share=0.3).warnings
+    assert warning.startswith("--test-share split 2 files of unknown people one by one: ")
+
+
+def test_where_nobody_can_be_parted_from_his_other_pictures_nothing_is_warned_of(tmp_path: Path) -> None:
+    fill(tmp_path, [f"train/{name}" for name in PEOPLE] + ["valid/sad/other.jpg"])
+    assert read_folder(tmp_path, identity="(.)_", test_share=0.3).warnings == []
+    assert read_folder(tmp_path).warnings == []
+    assert read_folder(fill(tmp_path / "whole", PEOPLE), test_share=1).warnings == []
+
+
 def test_a_share_is_taken_from_training_alone_and_not_for_a_split_that_is_there(tmp_path: Path) -> None:
     fill(tmp_path, [f"train/{name}" for name in PEOPLE] + [f"test/{name}" for name in PEOPLE])
     source = read_folder(tmp_path, valid_share=0.3)
