@@ -5,9 +5,8 @@ are not made again. What it needs for that lies in a folder `unfinished`, which 
 """
 
 import contextlib
-import fcntl
+import errno
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -19,6 +18,7 @@ import numpy as np
 from fes.errors import InputError
 from fes.files import make_folder, write_file
 from fes.machine import cores
+from shards.build.alone import alone_in
 from shards.build.archive import Plan, Work, write_shard
 from shards.build.curation import Curated, Dedup, curate
 from shards.build.gather import Gathered, gather, is_begun, stamp_of, start_over_where_other
@@ -42,6 +42,7 @@ from shards.schema import (
 from shards.workers import spread
 
 UNFINISHED_NAME, OWNED_NAME = "unfinished", "shards.json"
+OR_ELSEWHERE = " or choose another --out"
 Labeller = Callable[[Sequence[Sample], Gathered, Crop | None, Progress], Sequence[Sample]]
 """Gives classes to samples that have none; returns all samples."""
 Stages = Callable[[str], AbstractContextManager[Progress]]
@@ -120,7 +121,7 @@ def build(
     prepare(out, overwrite=options.overwrite)
     refuse_other_tars(out)
     work = out / UNFINISHED_NAME
-    with _alone_in(out), _disk_trouble_told(out):
+    with alone_in(out, OR_ELSEWHERE), _disk_trouble_told(out):
         owned = _owned(out)
         start_over_where_other(work, stamp_of(source))
         _own(out, owned)
@@ -245,24 +246,13 @@ def _clear(out: Path, planned: set[str]) -> None:
 
 
 @contextlib.contextmanager
-def _alone_in(out: Path) -> Iterator[None]:
-    """Holds a lock on the folder, which the system takes back from a process that ends in whatever way."""
-    folder = os.open(out, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise InputError(f"another build is writing to {out}: wait for it or choose another --out") from None
-    finally:
-        os.close(folder)
-
-
-@contextlib.contextmanager
 def _disk_trouble_told(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        mend = "free some space there" if full else "see to that and give the same command again,"
         raise InputError(
-            f"cannot write shards to {out} ({error.strerror or error}): free some space there or choose "
-            "another --out; without index.json it counts as unfinished"
+            f"cannot write shards to {out} ({error.strerror or error}): {mend} or choose another --out; "
+            "without index.json it counts as unfinished"
         ) from error

@@ -8,6 +8,7 @@ from typing import BinaryIO
 import numpy as np
 
 from fes.errors import InputError
+from shards.build.alone import alone_in
 from shards.build.archive import Plan, Work, write_shard
 from shards.build.sizes import common_side
 from shards.catalogue import Shard, write_index
@@ -83,9 +84,14 @@ def repair(folder: Path, *, workers: int = 1, progress: Progress = no_progress) 
     `progress` is called with the numbers of shards looked at and in all.
 
     Raises InputError where there is nothing to repair, the shards were made by others, one cannot be
-    read, or the folder cannot be written.
+    read, the folder cannot be written, or another writes there.
     """
-    folder, before = Path(folder), []
+    with alone_in(Path(folder)):
+        return _repair(Path(folder), workers, progress)
+
+
+def _repair(folder: Path, workers: int, progress: Progress) -> Repaired:
+    before = []
     if has_journal(folder):
         before = ["a repair that had been interrupted was finished", *carry_out(folder).actions]
     remains = remains_of(folder)

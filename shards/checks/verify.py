@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from fes.errors import InputError
+from shards.build.alone import is_written
 from shards.build.archive import sha256_of
 from shards.build.sizes import common_side
 from shards.build.writer import UNFINISHED_NAME
@@ -29,6 +30,8 @@ from shards.schema import (
     shard_name,
 )
 from shards.workers import spread
+
+RUNNING = "a build, an index or a repair that is running: check again when it has ended"
 
 
 def verify(folder: Path, *, workers: int = 1, progress: Progress = no_progress) -> list[Fault]:
@@ -59,6 +62,8 @@ def _catalogue_of(folder: Path) -> Catalogue:
     try:
         return ShardIndex(str(folder), Folder(folder)).catalogue
     except InputError as error:
+        if is_written(folder):
+            raise InputError(f"{folder} is changed by {RUNNING}") from error
         if not strays(folder, []) or (folder / UNFINISHED_NAME).exists():
             raise
         way_out = f"`fes-shards verify --repair {folder}` makes the index anew from the shards"
@@ -66,8 +71,10 @@ def _catalogue_of(folder: Path) -> Catalogue:
 
 
 def refuse_half_repaired(folder: Path) -> None:
-    """Raises InputError where a repair was interrupted that can only go on."""
+    """Raises InputError where a repair was interrupted that can only go on, or is going on."""
     if has_journal(folder):
+        if is_written(folder):
+            raise InputError(f"{folder} is changed by {RUNNING}")
         raise InputError(
             f"a repair of {folder} was interrupted: `fes-shards verify --repair {folder}` finishes it"
         )
@@ -151,8 +158,10 @@ def _left_overs(folder: Path, catalogue: Catalogue) -> list[Fault]:
     for path in strays(folder, [shard.name for shard in catalogue.shards]) if is_own(catalogue) else []:
         trouble = "is not in the index; remove it, or readers of *.tar will use it"
         faults.append(Fault(path.name, None, None, trouble))
+    written = is_written(folder)
     for path in left_behind(folder):
         trouble = "was left behind by a program that was stopped; nothing needs it"
+        trouble = f"is of {RUNNING}" if written else trouble
         faults.append(Fault(path.name, None, None, trouble, note=True))
     if (folder / REPORT_NAME).exists() and not report_readable(folder):
         faults.append(Fault(REPORT_NAME, None, None, "is damaged; the samples do not need it", note=True))

@@ -11,11 +11,12 @@ from fes.errors import InputError, nearest
 from fes.expressions import EXPRESSIONS, expression_label
 from fes.files import write_file
 from fes.machine import cores
+from shards.build.alone import alone_in
 from shards.build.curation import Curated, Dedup, curate
 from shards.build.fingerprint import FINGERPRINT
 from shards.build.report import report_of
 from shards.build.sizes import common_side
-from shards.build.writer import prepare
+from shards.build.writer import OR_ELSEWHERE, prepare
 from shards.catalogue import Shard, write_index
 from shards.documents import to_text
 from shards.foreign.files import find_tars, splits_of
@@ -83,24 +84,26 @@ def index_shards(
 
     Raises:
         InputError: a tar is missing or compressed, its path cannot be printed or its split not be told, the
-            options make no sense, no sample can be used, or `out` cannot be written.
+            options make no sense, no sample can be used, or `out` cannot be written, or another writes there.
     """
     meaning = Meaning(label_field, identity_field, tuple(map(_label_of_number, numbers)))
     files = find_tars(tars)
     split_of = splits_of(files.tars, splits or {})
     names = _names(files.tars, out)
     prepare(out, overwrite=overwrite)
-    paths = sorted(files.tars, key=lambda path: (SPLITS.index(split_of[path]), names[path]))
-    found = dict(zip(paths, _read(meaning, paths, workers or cores(), progress), strict=True))
-    findings = _findings({names[path]: tar for path, tar in found.items()}, files.packed)
-    _check(list(found.values()), meaning, findings)
-    readable = {path: tar for path, tar in found.items() if tar.rows}
-    used, curated = _curated(readable, names, split_of, dedup, no_leak)
-    findings += curated.findings
-    shards = [
-        Shard(names[path], split_of[path], len(tar.rows), tar.bytes, tar.sha256) for path, tar in used.items()
-    ]
-    return _write(out, shards, list(used.values()), findings, {"tars": len(found)} | curated.facts)
+    with alone_in(out, OR_ELSEWHERE):
+        paths = sorted(files.tars, key=lambda path: (SPLITS.index(split_of[path]), names[path]))
+        found = dict(zip(paths, _read(meaning, paths, workers or cores(), progress), strict=True))
+        findings = _findings({names[path]: tar for path, tar in found.items()}, files.packed)
+        _check(list(found.values()), meaning, findings)
+        readable = {path: tar for path, tar in found.items() if tar.rows}
+        used, curated = _curated(readable, names, split_of, dedup, no_leak)
+        findings += curated.findings
+        shards = [
+            Shard(names[path], split_of[path], len(tar.rows), tar.bytes, tar.sha256)
+            for path, tar in used.items()
+        ]
+        return _write(out, shards, list(used.values()), findings, {"tars": len(found)} | curated.facts)
 
 
 def _curated(

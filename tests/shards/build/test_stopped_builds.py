@@ -1,6 +1,7 @@
 """Builds that are stopped or meet what others built: the bytes are the same in the end, nothing is lost."""
 
 import contextlib
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,12 +59,22 @@ def test_a_build_that_is_stopped_while_reading_changes_nothing_and_ends_with_the
 def test_two_builds_into_one_folder_do_not_meet(tmp_path: Path) -> None:
     @contextlib.contextmanager
     def build_again(name: str) -> Iterator[Progress]:
-        with pytest.raises(InputError, match=r"another build is writing to .*: wait for it"):
+        with pytest.raises(InputError, match=r"is writing to .*: wait for it or choose another --out"):
             made(MadeUpSource(["train"] * 9, stamp="other"), tmp_path)
         yield lambda *counts: None
 
     build(MadeUpSource(["train"] * 5), tmp_path, BuildOptions(workers=1), stages=build_again)
     assert ShardIndex.load(tmp_path).catalogue.samples == 5
+
+
+def test_a_folder_that_is_removed_under_a_build_is_told_and_no_space_is_asked_for(tmp_path: Path) -> None:
+    @contextlib.contextmanager
+    def removed(name: str) -> Iterator[Progress]:
+        shutil.rmtree(tmp_path / "out")
+        yield lambda *counts: None
+
+    with pytest.raises(InputError, match=r"\(No such file or directory\): see to that and give the same"):
+        build(MadeUpSource(["train"]), tmp_path / "out", BuildOptions(workers=1), stages=removed)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from fes.errors import InputError
+from shards.build.alone import alone_in
 from shards.build.writer import UNFINISHED_NAME
 from shards.checks.repair import repair
 from shards.checks.staging import STAGING_NAME
@@ -19,6 +20,20 @@ def test_an_interrupted_build_is_for_build_to_go_on_with(folder: Path) -> None:
     (folder / UNFINISHED_NAME).mkdir()
     with pytest.raises(InputError, match="run the same `fes-shards build` again"):
         repair(folder)
+
+
+def test_a_build_that_is_running_is_left_to_itself(folder: Path) -> None:
+    (folder / UNFINISHED_NAME).mkdir()
+    before = files_in(folder)
+    with (
+        alone_in(folder),
+        pytest.raises(InputError, match="another fes-shards is writing to"),
+    ):
+        repair(folder)
+    assert (folder / UNFINISHED_NAME).exists()
+    assert files_in(folder) == before
+    removed, *_ = repair(folder).actions
+    assert removed == f"{UNFINISHED_NAME}, which an interrupted program had left, was removed"
 
 
 def test_shards_of_two_data_sets_without_an_index_are_not_mixed(folder: Path) -> None:

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from fes.errors import InputError
+from shards.build.alone import alone_in
 from shards.build.writer import UNFINISHED_NAME
+from shards.checks.staging import JOURNAL_NAME, STAGING_NAME
 from shards.checks.verify import verify
 from shards.foreign.indexing import index_shards
 from shards.schema import INDEX_NAME, PLACES_NAME, REPORT_NAME, no_progress
@@ -116,6 +118,31 @@ def test_what_a_stopped_program_left_behind_is_only_noted(folder: Path) -> None:
     faults = verify(folder)
     assert {fault.file for fault in faults} == {UNFINISHED_NAME, f".{SHARD}.partial", REPORT_NAME}
     assert all(fault.note and str(fault).startswith("note: ") for fault in faults)
+    assert sum("was left behind by a program that was stopped" in str(fault) for fault in faults) == 2
+
+
+def test_what_a_running_program_works_with_is_not_called_left_behind(folder: Path) -> None:
+    (folder / UNFINISHED_NAME).mkdir()
+    with alone_in(folder):
+        (fault,) = verify(folder)
+        assert fault.note
+        assert str(fault).startswith(
+            f"note: {UNFINISHED_NAME}: is of a build, an index or a repair that is run"
+        )
+        (folder / INDEX_NAME).unlink()
+        with pytest.raises(InputError, match=r"is changed by a build, .* that is running: check again when"):
+            verify(folder)
+    with pytest.raises(InputError, match="holds no index"):
+        verify(folder)
+
+
+def test_a_repair_that_is_running_is_told_from_one_that_was_interrupted(folder: Path) -> None:
+    (folder / STAGING_NAME).mkdir()
+    (folder / STAGING_NAME / JOURNAL_NAME).write_text("{}")
+    with alone_in(folder), pytest.raises(InputError, match=r"is changed by .* that is running"):
+        verify(folder)
+    with pytest.raises(InputError, match=r"a repair of .* was interrupted: "):
+        verify(folder)
 
 
 def test_a_folder_that_holds_no_shards_at_all_is_told_in_a_sentence(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from PIL import Image
 from webdataset.tariterators import group_by_keys, tar_file_iterator
 
 from fes.errors import InputError
+from shards.build.alone import alone_in
 from shards.foreign import indexing as foreign
 from shards.foreign import tar as foreign_tar
 from shards.foreign.indexing import index_shards
@@ -228,6 +229,14 @@ def test_an_index_is_replaced_only_when_asked_for(tmp_path: Path) -> None:
     write_tar(tar, [{"png": picture(1), "cls": "5"}])
     index_shards([tar], tmp_path, overwrite=True)
     assert labels(tmp_path) == [5]
+
+
+def test_an_index_is_not_written_where_another_writes(tmp_path: Path) -> None:
+    tar = write_tar(tmp_path / "a.tar", [{"png": picture(1), "cls": "2"}])
+    with alone_in(tmp_path), pytest.raises(InputError, match=r"is writing to .* or choose another --out"):
+        index_shards([tar], tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tar"]
+    index_shards([tar], tmp_path)
 
 
 def test_progress_counts_the_bytes_of_the_tars(tmp_path: Path) -> None:
