@@ -2,7 +2,7 @@
 
 The pictures, as they will lie in the shards, go to files of a folder of the unfinished build, a block of
 samples each, with a record of what each picture is. A build that was interrupted finds there the blocks
-that are finished, and reads only the others.
+that are finished and still whole, and reads only the others.
 """
 
 import hashlib
@@ -23,6 +23,7 @@ from shards.workers import spread
 
 BLOCK = 512
 AT_ONCE = 32
+HASH_BYTES = 16
 MOST_WAITING = 2**25  # bytes of pixels; a picture of a camera has as many
 STAMP_NAME = "stamp"
 
@@ -67,7 +68,7 @@ class Gathered:
             data = file.read(record["size"])
         if _hash(data) != record["content"].tobytes():
             raise InputError(
-                f"{path} was damaged while the build went on: remove {self.folder} and build again"
+                f"{path} was damaged while the build went on: give the same command again, it reads it anew"
             )
         return data
 
@@ -80,9 +81,9 @@ def gather(source: Source, folder: Path, *, workers: int, progress: Progress) ->
     `progress` is called with the numbers of samples read, and to be read now.
     """
     samples = len(source.samples)
-    records, missing = np.zeros(samples, RECORD), []
-    for block in range(-(-samples // BLOCK)):
-        found = _gathered_before(folder, block, len(_rows(block, samples)))
+    records, missing, blocks = np.zeros(samples, RECORD), [], range(-(-samples // BLOCK))
+    at_once = workers if is_begun(folder) else 1
+    for block, found in enumerate(spread(_gathered_before, (folder, samples), blocks, at_once)):
         if found is None:
             missing.append(block)
         else:
@@ -137,19 +138,32 @@ def _gather_block(job: tuple[Source, Path], block: int) -> np.ndarray:
     saved = io.BytesIO()
     np.save(saved, records, allow_pickle=False)
     _write(_pictures_path(folder, block), contents)
-    _write(_records_path(folder, block), saved.getvalue())
+    _write(_records_path(folder, block), saved.getvalue() + _hash(saved.getvalue()))
     return records
 
 
-def _gathered_before(folder: Path, block: int, samples: int) -> np.ndarray | None:
-    """The records of a block that is finished; None where it is not, or no longer whole."""
+def _gathered_before(job: tuple[Path, int], block: int) -> np.ndarray | None:
+    """The records of a block, of so many samples in all, that is finished; None where it is not, or no longer
+    whole to the byte: a loss of power may leave a file its size and take its contents."""
+    folder, samples = job
     try:
-        records = np.load(_records_path(folder, block), allow_pickle=False)
-        size = _pictures_path(folder, block).stat().st_size
-    except Exception:  # a file that a loss of power cut short fails in many ways
+        saved = _records_path(folder, block).read_bytes()
+        if _hash(saved[:-HASH_BYTES]) != saved[-HASH_BYTES:]:
+            return None
+        records = np.load(io.BytesIO(saved), allow_pickle=False)
+        whole = records.dtype == RECORD and len(records) == len(_rows(block, samples))
+        return records if whole and _are_whole(_pictures_path(folder, block), records) else None
+    except (OSError, ValueError):
         return None
-    whole = records.dtype == RECORD and records.shape == (samples,) and records["size"].sum() == size
-    return records if whole else None
+
+
+def _are_whole(path: Path, records: np.ndarray) -> bool:
+    """Whether a block's file still holds the pictures that its records tell of, one behind the other."""
+    with open(path, "rb") as file:
+        return all(
+            _hash(file.read(record["size"])) == record["content"].tobytes()
+            for record in records[records["trouble"] == b""]
+        )
 
 
 def _write(path: Path, contents: bytes) -> None:
@@ -160,7 +174,7 @@ def _write(path: Path, contents: bytes) -> None:
 
 
 def _hash(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=16).digest()
+    return hashlib.blake2b(data, digest_size=HASH_BYTES).digest()
 
 
 def _examined(source: Source, positions: Sequence[int]) -> tuple[np.ndarray, bytes]:

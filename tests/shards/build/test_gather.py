@@ -107,12 +107,36 @@ def test_a_block_that_a_loss_of_power_has_damaged_is_read_again(
     assert np.array_equal(decode_picture(found.picture(2), 48, 1)[0], picture(2).reshape(48, 48))
 
 
+def spoiled(path: Path, first: int, last: int) -> None:
+    """Takes some bytes of a file, and leaves its length."""
+    data = bytearray(path.read_bytes())
+    data[first:last] = bytes(len(data[first:last]))
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("name", ["block-000001.npy", "block-000001.pictures"])
+@pytest.mark.parametrize("lost", [(0, 2**30), (4096, 8192), (-600, -100)])
+def test_a_block_whose_files_kept_their_lengths_and_lost_what_was_in_them_is_read_again(
+    tmp_path: Path, name: str, lost: tuple[int, int]
+) -> None:
+    splits, log = ["train"] * (BLOCK + 9), tmp_path / "log"
+    whole = gathered(MadeUpSource(splits, {BLOCK + 1: GONE}), tmp_path / "work").records.tobytes()
+    spoiled(tmp_path / "work" / name, *lost)
+    found = gathered(MadeUpSource(splits, {BLOCK + 1: GONE}, log=log), tmp_path / "work", workers=2)
+    assert read_positions(log) == [*range(BLOCK, BLOCK + 9)]
+    assert found.records.tobytes() == whole
+    for at in (0, BLOCK, BLOCK + 8):
+        assert np.array_equal(decode_picture(found.picture(at), 48, 1)[0], picture(at).reshape(48, 48))
+
+
 def test_a_picture_that_is_no_longer_what_was_read_is_told(tmp_path: Path) -> None:
     found = gathered(MadeUpSource(["train"] * 3), tmp_path)
     path = tmp_path / "block-000000.pictures"
     path.write_bytes(bytes(path.stat().st_size))
-    with pytest.raises(InputError, match="was damaged while the build went on: remove"):
+    with pytest.raises(InputError, match="was damaged while the build went on: give the same command again"):
         found.picture(2)
+    again = gathered(MadeUpSource(["train"] * 3), tmp_path)
+    assert again.picture(2) == encode_picture(picture(2).reshape(48, 48, 1))
 
 
 def test_pixels_are_let_go_of_before_there_are_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

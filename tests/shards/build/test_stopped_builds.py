@@ -133,6 +133,20 @@ def test_a_build_that_is_stopped_while_writing_writes_only_what_is_missing_or_da
     assert contents(out) == contents(tmp_path / "at once")
 
 
+def test_a_build_that_lost_what_it_had_read_with_the_power_goes_on_by_the_same_command(
+    tmp_path: Path,
+) -> None:
+    source, options = MadeUpSource(["train"] * 8), BuildOptions(samples_per_shard=1, workers=1)
+    build(source, tmp_path / "at once", options)
+    out = tmp_path / "out"
+    with pytest.raises(Stop):
+        build(source, out, options, stages=stopped_after(3))
+    (pictures,) = out.glob("unfinished/*.pictures")
+    pictures.write_bytes(bytes(pictures.stat().st_size))
+    build(source, out, options)
+    assert contents(out) == contents(tmp_path / "at once")
+
+
 def test_a_build_of_another_cut_leaves_none_of_the_shards_of_the_one_before_it(tmp_path: Path) -> None:
     source = MadeUpSource(["train"] * 8)
     with pytest.raises(Stop):
