@@ -73,4 +73,5 @@ def shown(where: str, name: str | None = None) -> str:
         command = f"{PIPE}{program[0]} ..." if program else f"{PIPE}..."
         return command if name is None else f"'{name}' by {command}"
     where = where if name is None else address(where, name)
-    return re.sub(r"^([^/]*//)[^/@]*@", r"\1", where.partition("?")[0])
+    # Up to the last @, as requests are made: a user's name may hold another.
+    return re.sub(r"^([^/]*//)[^/]*@", r"\1", where.partition("?")[0])

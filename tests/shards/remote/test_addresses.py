@@ -92,6 +92,8 @@ def test_a_scheme_may_be_written_large():
 def test_messages_show_neither_passwords_nor_signatures():
     assert shown("https://me:secret@host/set/a.tar?sig=secret") == "https://host/set/a.tar"
     assert shown("https://me:secret@host/set?sig=secret", "a.tar") == "https://host/set/a.tar"
+    assert shown("https://me@corp.com:sec@ret@host/set", "a.tar") == "https://host/set/a.tar"
+    assert shown("https://host/@me/set") == "https://host/@me/set"
 
 
 def test_of_a_command_the_program_alone_is_shown():
