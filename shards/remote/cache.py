@@ -54,7 +54,7 @@ class Cache:
         if os.fstat(file).st_size != shard.size:
             os.close(file)
             return None
-        with suppress(PermissionError):  # another user's
+        with suppress(OSError):  # another user's, or on a disk that is mounted to be read alone
             os.utime(file)
         return file
 

@@ -2,6 +2,7 @@ import errno
 import hashlib
 import os
 import resource
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -227,6 +228,26 @@ def test_a_folder_that_cannot_be_used_is_told(tmp_path):
             cache.find(shard_of(b"a"))
         with pytest.raises(InputError, match=r"cannot use the cache .* choose another folder"):
             cache.obtain(shard_of(b"a"), fail)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)]
+    if os.geteuid() or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("no disk can be mounted here")
+    yield tmp_path
+    subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)  # also where a file is still open
+
+
+def test_a_cache_on_a_disk_that_can_only_be_read_gives_what_it_has(small_disk):
+    cache = Cache(small_disk, 100)
+    shard = put(cache, b"abc")
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    file = cache.find(shard)
+    assert os.read(file, 4) == b"abc"
+    os.close(file)
+    with pytest.raises(InputError, match=r"cannot use the cache .*Read-only file system"):
+        cache.obtain(shard_of(b"b"), fail)
 
 
 def test_too_many_open_files_are_told(tmp_path):
