@@ -2,7 +2,10 @@
 
 import ast
 import importlib.metadata
+import itertools
+import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -89,6 +92,7 @@ PLACES = {
     },
     "torch.nn.parallel": {"fes/runtime/player.py"},
     "webdataset": {"shards/foreign/tar.py"},
+    "braceexpand": {"shards/foreign/files.py"},
     "rich": {"fes/report.py", "shards/show.py", "shards/meter.py"},
     "tensorboard": {"fes/report.py"},
     "torch.utils.tensorboard": {"fes/report.py"},
@@ -217,6 +221,16 @@ def test_a_library_is_used_in_its_place_alone(library):
         if any(name == library or name.startswith(f"{library}.") for name in uses(path))
     }
     assert users <= PLACES[library]
+
+
+def test_every_library_that_is_used_is_declared():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
+    names = {re.match(r"[\w-]+", each)[0].lower() for each in declared}
+    libraries = {name.split(".")[0] for path in [*SOURCES, *BENCHES] for name in imports(path)}
+    packages = importlib.metadata.packages_distributions()
+    for library in libraries - sys.stdlib_module_names - {"fes", "shards", "bench"}:
+        assert names & {each.lower() for each in packages.get(library, [library.replace("_", "-")])}, library
 
 
 @pytest.mark.parametrize("name", MATHEMATICS)
