@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from fes.commandline import FOUND, MIDDLE, part_of_picture
 from fes.errors import InputError
@@ -35,6 +35,9 @@ def stage(doing: str) -> Iterator[Progress]:
 @dataclass(frozen=True, kw_only=True)
 class Output(BuildOptions):
     """Where shards go, and how they are made."""
+
+    if_stopped: ClassVar[str] = "run the same command again to go on"
+    """What the same command does then; so of every command."""
 
     out: Path
     """The folder to write the shards to; made where it does not exist."""

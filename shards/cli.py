@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import tyro
 
@@ -23,6 +23,7 @@ from shards.meter import Meter
 from shards.show import print_summary, save_contact_sheet
 
 PROGRAM = "fes-shards"
+ANEW = "the same command begins anew"
 STOPPED = 128  # and the number of the signal: what a shell gives a program that was stopped
 
 
@@ -47,6 +48,7 @@ class Build:
 class Index:
     """Index WebDataset shards that others made where they lie, as those of img2dataset: nothing is copied."""
 
+    if_stopped: ClassVar[str] = ANEW
     tars: tyro.conf.Positional[tuple[Path, ...]]
     """Tar files, folders of them, or names with braces as in 'faces-{00000..00012}.tar'."""
     out: Path
@@ -100,6 +102,11 @@ class Verify:
     workers: int = field(default_factory=cores)
     """Processes that share the work."""
 
+    @property
+    def if_stopped(self) -> str:
+        """What the same command does then: changes that were begun stand in a journal."""
+        return f"{ANEW}, or finishes the repair where changes had begun" if self.repair else ANEW
+
     def run(self) -> int:
         """Prints the faults, or what was repaired; the exit code is 1 where there are faults."""
         _check_workers(self.workers)
@@ -128,6 +135,7 @@ class Verify:
 class Show:
     """Show what a folder of shards holds."""
 
+    if_stopped: ClassVar[str] = ANEW
     folder: tyro.conf.Positional[Path]
     """The folder that holds index.json."""
     grid: Path | None = None
@@ -180,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             raise SystemExit(command.run())
         except (KeyboardInterrupt, Terminated) as stopped:
-            print(f"{PROGRAM}: stopped; run the same command again to go on", file=sys.stderr)
+            print(f"{PROGRAM}: stopped; {command.if_stopped}", file=sys.stderr)
             number = signal.SIGINT if isinstance(stopped, KeyboardInterrupt) else signal.SIGTERM
             raise SystemExit(STOPPED + number) from None
         finally:

@@ -353,6 +353,41 @@ def test_sigterm_stops_a_build_with_all_its_workers_and_the_same_command_goes_on
     assert "Traceback" not in errors
 
 
+@pytest.mark.parametrize(
+    ("words", "work", "then"),
+    [
+        ("build drawn --out {}", "BuildDrawn.run", "run the same command again to go on"),
+        ("index {} --out {}", "index_shards", "the same command begins anew"),
+        ("verify {}", "verify", "the same command begins anew"),
+        (
+            "verify {} --repair",
+            "repair",
+            "the same command begins anew, or finishes the repair where changes ",
+        ),
+        ("show {}", "print_summary", "the same command begins anew"),
+    ],
+)
+@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt, 130), (cli.Terminated, 143)])
+def test_who_stops_a_command_is_told_what_the_same_one_does_then(
+    words: str,
+    work: str,
+    then: str,
+    stop: type[BaseException],
+    code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise stop
+
+    monkeypatch.setattr(f"shards.cli.{work}", stopped)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(words.replace("{}", str(tmp_path)).split())
+    assert ended.value.code == code
+    assert capsys.readouterr().err.startswith(f"fes-shards: stopped; {then}")
+
+
 def test_a_terminal_sees_the_bar_and_a_file_the_words(tmp_path: Path) -> None:
     (tmp_path / "faces/happy").mkdir(parents=True)
     for number in range(4):
