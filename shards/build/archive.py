@@ -48,7 +48,7 @@ class Work:
 
 
 def write_shard(work: Work, plan: Plan) -> tuple[Shard, np.ndarray]:
-    """Writes the planned shard, unless an interrupted build has: its entry, and an array of `PLACE`.
+    """Packs the planned shard, and writes it unless an interrupted build has: its entry, and its `PLACE`s.
 
     Raises InputError where the disk does not take it; the folder then holds nothing of that shard.
     """

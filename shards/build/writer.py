@@ -1,7 +1,8 @@
 """Builds a data set from a source: gather, curate, pack; the same bytes with any number of workers.
 
-A build that was interrupted goes on where it was: pictures that were read and shards that were written
-are not made again. What it needs for that lies in a folder `unfinished`, which goes when it is done.
+A build that was interrupted goes on where it was: pictures that were read are not read again. Shards are
+packed again, which tells where their samples lie, but those that lie there whole are not written again.
+What it needs for that lies in a folder `unfinished`, which goes when it is done.
 """
 
 import contextlib
