@@ -65,16 +65,13 @@ class CachedShards:
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_plans": {}}
 
-    def document(self, name: str, size: int | None = None, sha256: str | None = None) -> bytes:
-        """The contents of a small file: from the cache where its sha256 is known, else fetched anew.
+    def document(self, name: str) -> bytes:
+        """The contents of a small file, fetched anew.
 
         Raises:
             InputError: as `open` does, or the file is too large to be a document.
         """
-        if sha256 is None or size is None:
-            return self._attempt(name, lambda arriving: _joined(arriving, f"{shown(self.base)}: '{name}'"))
-        with open(self.open(name, size, sha256), "rb") as file:
-            return file.read()
+        return self._attempt(name, lambda arriving: _joined(arriving, f"{shown(self.base)}: '{name}'"))
 
     def open(self, name: str, size: int, sha256: str) -> int:
         """A descriptor of a whole, verified shard, to be closed by the caller; waits until it is there.
