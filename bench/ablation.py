@@ -5,9 +5,11 @@
 
 Each variant is trained from the same seed for as many pictures and measured by `fes evaluate` on the held-out
 faces. A variant that is done is not done again, one that was interrupted goes on: the same command finishes
-what is missing, and `--only` does some of them. The opening is a quarter of each run, or `--opening` of it.
-With `--start` variants go on from a trained run instead, without an opening: that shows what holds up what is
-there, and networks of another make are left out. The table goes to the terminal and to OUT/table.md.
+what is missing, and `--only` does some of them. What each was trained and measured with is kept beside it:
+with another judge or other faces it is measured anew, and one that was trained otherwise is refused. The
+opening is a quarter of each run, or `--opening` of it. With `--start` variants go on from a trained run
+instead, without an opening: that shows what holds up what is there, and networks of another make are left
+out. The table goes to the terminal and to OUT/table.md.
 """
 
 import json
@@ -18,7 +20,10 @@ from pathlib import Path
 from bench.commandline import check_names, options_of
 from bench.whole_runs import ROOT, check_graders, run_python
 from fes.arguments import parse_levels
-from fes.files import make_folder
+from fes.errors import InputError
+from fes.files import make_folder, sha256_of, write_file
+from fes.snapshot import find_snapshot
+from fes.tree import flat, to_tree
 
 NO_GUIDE = " ".join(f"--{each}.guide-weight 0" for each in ("loss", "stages.opening", "stages.closing"))
 NOT_CLEAR = "--loss.guide-clear None --stages.closing.guide-clear None"
@@ -62,6 +67,10 @@ VARIANTS: dict[str, str] = {
 ORIGINAL = "original recipe"
 FROM_NOTHING = (ORIGINAL, "skip:", "a source that is spared", "stages", "no opening")
 """How variants begin whose networks or stages are others than a trained run's."""
+MADE_WITH = "made_with.json"
+"""Of a run, what it was trained and measured with."""
+OWN = ("data", "run", "stream", "start")
+"""Settings of a run that tell where something lies; what lies there is told by its sums."""
 COLUMNS = {
     "expression_accuracy": "read as asked",
     "second_judge_expression_accuracy": "by the second judge",
@@ -110,12 +119,16 @@ def length_of_opening(asked: Ablation, variant: str) -> float:
     return min(asked.opening * asked.kimg, asked.kimg - before)
 
 
+def run_of(asked: Ablation, variant: str) -> Path:
+    """The folder of a variant's run."""
+    return asked.out / variant.replace(" ", "-").replace(":", "").replace(",", "")
+
+
 def commands(asked: Ablation, variant: str) -> tuple[list[str], list[str]]:
     """The arguments of `fes/train.py` and of `fes evaluate` for a variant."""
     recipe = ROOT / "recipes/original.yaml" if variant == ORIGINAL else asked.recipe
     flags = "" if variant == ORIGINAL else VARIANTS[variant].format(fifth=asked.kimg / 5)
-    run = str(asked.out / variant.replace(" ", "-").replace(":", "").replace(",", ""))
-    length = str(asked.kimg)
+    run, length = str(run_of(asked, variant)), str(asked.kimg)
     opening = ["--stages.opening.kimg", str(length_of_opening(asked, variant))]
     clock = ["--clock.total-kimg", length, "--clock.snapshot-kimg", length, "--clock.state-kimg", length]
     closing = ["--stages.closing.from-kimg", "None"]  # it comes after what is compared
@@ -132,14 +145,70 @@ def commands(asked: Ablation, variant: str) -> tuple[list[str], list[str]]:
     return train, ["evaluate", *measured, "--faces", str(asked.faces)]
 
 
-def measure(asked: Ablation, variant: str) -> dict[str, float]:
-    """Trains and measures a variant, where that is not done yet; returns its figures."""
+def made_with(asked: Ablation, variant: str, data: str) -> dict[str, dict[str, object]]:
+    """What a variant is `trained` and `measured` with, as json keeps it; `data` is their fingerprint.
+
+    Raises `InputError` where a file is not there.
+    """
+    levels = [each.config for each in parse_levels(commands(asked, variant)[0])]
+    settings = [flat(to_tree(level)) for level in levels]
+    trained = {
+        name: [each[name] for each in settings] for name in settings[0] if name.split(".")[0] not in OWN
+    }
+    start = find_snapshot(asked.start) if asked.start else None
+    trained |= {"data": data, "guide": _sum(levels[0].start.guide), "start": _sum(start)}
+    judges = {"judge": _sum(asked.judge), "second_judge": _sum(asked.second_judge)}
+    return json.loads(json.dumps({"trained": trained, "measured": {**judges, "faces": asked.faces}}))
+
+
+def _sum(path: Path | None) -> str | None:
+    return None if path is None else sha256_of(path)
+
+
+def _made_before(run: Path) -> dict[str, dict[str, object]]:
+    """What a run was made with; nothing where there is none. Raises `InputError` where it does not tell."""
+    if not run.exists() or not any(run.iterdir()):
+        return {}
+    try:
+        made = json.loads((run / MADE_WITH).read_text())
+        return {"trained": dict(made["trained"]), "measured": dict(made["measured"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(
+            f"{run} does not tell, in {MADE_WITH}, what it was trained with: remove it, or take another --out"
+        ) from None
+
+
+def refuse_other(asked: Ablation, variant: str, data: str) -> None:
+    """Raises `InputError` where a variant's run was trained with other settings than are asked for now."""
+    run = run_of(asked, variant)
+    before, now = _made_before(run).get("trained"), made_with(asked, variant, data)["trained"]
+    if before is None or before == now:
+        return
+    other = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+    raise InputError(
+        f"{run} was trained with another {', '.join(other[:4])}{', ...' * (len(other) > 4)}: remove it, or "
+        "take another --out"
+    )
+
+
+def measure(asked: Ablation, variant: str, data: str) -> dict[str, float]:
+    """Trains and measures a variant, as far as that is not done yet as it is asked for; returns its figures.
+
+    Its run is none that `refuse_other` refuses; `data` is the fingerprint of what it is trained on.
+    """
     train, evaluate = commands(asked, variant)
-    folder = Path(train[train.index("--run") + 1]) / "evaluation"
-    if not list(folder.glob("*.json")):
+    run, made = run_of(asked, variant), made_with(asked, variant, data)
+    if _made_before(run) != made:
+        make_folder(run)
+        _keep(run, {**made, "measured": {}})
         run_python(str(ROOT / "fes/train.py"), *train)
         run_python("-m", "fes.cli", *evaluate)
-    return json.loads(sorted(folder.glob("*.json"))[-1].read_text())
+        _keep(run, made)
+    return json.loads(sorted(run.glob("evaluation/*.json"))[-1].read_text())
+
+
+def _keep(run: Path, made: dict[str, dict[str, object]]) -> None:
+    write_file(run / MADE_WITH, json.dumps(made, indent=2).encode())
 
 
 def table(figures: dict[str, dict[str, float]]) -> str:
@@ -158,23 +227,26 @@ def _all(asked: Ablation) -> tuple[str, ...]:
     return tuple(each for each in every if not asked.start or not each.startswith(FROM_NOTHING))
 
 
-def check(asked: Ablation, variants: Sequence[str]) -> None:
-    """Raises `InputError` for what would stop a variant once others are trained."""
+def check(asked: Ablation, variants: Sequence[str]) -> str:
+    """The data's fingerprint. Raises `InputError` for what would stop a variant once others are trained."""
     runs = [each.config for variant in variants for each in parse_levels(commands(asked, variant)[0])]
     judges = asked.judge, asked.second_judge
     for guide, *shape in {(run.start.guide, run.model.resolution, run.model.channels) for run in runs}:
-        check_graders(asked.data, judges, guide, *shape)
+        data = check_graders(asked.data, judges, guide, *shape).fingerprint
+    for variant in variants:
+        refuse_other(asked, variant, data)
     make_folder(asked.out)
+    return data
 
 
 def run(asked: Ablation) -> None:
     """Trains and measures what is asked for, and writes the table after each variant."""
     check_names("--only", asked.only, (ORIGINAL, *VARIANTS))
     variants = asked.only or _all(asked)
-    check(asked, variants)
+    data = check(asked, variants)
     figures = {}
     for variant in variants:
-        figures[variant] = measure(asked, variant)
+        figures[variant] = measure(asked, variant, data)
         text = table(figures)
         (asked.out / "table.md").write_text(text)
         print(text, flush=True)
