@@ -20,7 +20,7 @@ from shards.checks.verify import verify
 from shards.foreign.indexing import index_shards
 from shards.index import ShardIndex
 from shards.meter import Meter
-from shards.show import print_summary, save_contact_sheet
+from shards.show import check_sheet, print_summary, save_contact_sheet
 
 PROGRAM = "fes-shards"
 ANEW = "the same command begins anew"
@@ -91,6 +91,12 @@ class Index:
         return 0
 
 
+FEWER = (
+    "samples are gone: a run that saw them cannot go on with these data, and another one can begin with its "
+    "networks (--init-from)"
+)
+
+
 @dataclass(frozen=True)
 class Verify:
     """Check a folder of shards byte for byte against its index: every fault on a line; exit code 1 if any."""
@@ -98,7 +104,8 @@ class Verify:
     folder: tyro.conf.Positional[Path]
     """The folder that holds index.json."""
     repair: bool = False
-    """Make the index anew where it is wrong, and move what is damaged to the folder quarantine."""
+    """Make the index anew where it is wrong, and move what is damaged to the folder quarantine. Runs that saw
+    what is moved cannot go on with what is left."""
     workers: int = field(default_factory=cores)
     """Processes that share the work."""
 
@@ -114,6 +121,8 @@ class Verify:
             with Meter("repairing", "shards") as meter:
                 repaired = repair(self.folder, workers=self.workers, progress=meter)
             print("\n".join(repaired.actions) or f"{self.folder}: nothing to repair")
+            if repaired.dropped:
+                print(FEWER)
         with Meter("checking", "samples") as meter:
             found = verify(self.folder, workers=self.workers, progress=meter)
         for fault in found:
@@ -151,6 +160,8 @@ class Show:
         """Prints the tables; the exit code is 0."""
         if self.rows < 1:
             raise InputError(f"--rows is 1 or more, not {self.rows}")
+        if self.grid is not None:
+            check_sheet(self.grid)
         index = print_summary(self.folder, origins=self.origins)
         print(f"fingerprint {index.fingerprint}")
         if self.grid is not None:

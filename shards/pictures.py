@@ -34,7 +34,7 @@ MOST_PIXELS = 80_000_000
 """Larger pictures are refused: the file of some kilobytes that unfolds to gigabytes is no face."""
 UNKNOWN = "of no known kind"
 UNBOUNDED = "numbers that are not of 8 or 16 bits"
-TOO_LARGE = f"more than {MOST_PIXELS:,} pixels"
+TOO_LARGE = f"more than {MOST_PIXELS:,} pixels, the most that are read: make it smaller"
 # What is too large is refused, and damaged EXIF is no fault of what is to be seen.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")

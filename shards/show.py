@@ -174,4 +174,14 @@ def save_contact_sheet(index: ShardIndex, path: Path, split: str | None = None, 
     try:
         sheet.save(path)
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot write {path} ({error}): give a path that ends in .png") from error
+        raise InputError(f"cannot write {path} ({error}): give another path that ends in .png") from error
+
+
+def check_sheet(path: Path) -> None:
+    """Raises InputError where no contact sheet could be written there."""
+    if path.suffix.lower() not in Image.registered_extensions():
+        raise InputError(f"--grid {path} names no format: let it end in .png")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--grid {path}: cannot make its folder ({error.strerror})") from error

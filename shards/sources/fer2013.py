@@ -9,7 +9,7 @@ from fes.errors import InputError
 from fes.expressions import EXPRESSIONS, UNLABELLED
 from shards.schema import Crop, Finding, Picture, Progress, Sample, Unreadable, no_progress
 from shards.sources.compressed import find_csv, open_csv
-from shards.sources.ferplus import USAGES, FerPlusOptions, Joined, join_ferplus
+from shards.sources.ferplus import USAGES, FerPlusOptions, Joined, join_ferplus, read_ballots
 from shards.sources.pixels import parse_pixels
 
 RESOLUTION = 48
@@ -72,6 +72,7 @@ def read_fer2013(
     """
     if ferplus is not None:
         ferplus.check()
+        read_ballots(ferplus.votes)  # what cannot be read is told before the long reading
     path = find_csv(path, FILES)
     with open_csv(path, FILES, progress) as file:
         table = _Table(_Columns.of_header(next(file.rows, None), file.name, path))

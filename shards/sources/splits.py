@@ -36,7 +36,8 @@ class Shares:
             return
         for split, share in self.asked.items():
             if not 0 <= share < 1:
-                raise InputError(f"--{split}-share is a part of training, from 0 to below 1, not {share}")
+                told = f"--{split}-share is a part of training, from 0 to below 1, not {share}"
+                raise InputError(f"{told} (or all of it: --test-share 1 alone)")
         if self.valid + self.test >= 1:
             raise InputError(
                 f"--valid-share {self.valid} and --test-share {self.test} leave nothing to train on: give "

@@ -129,6 +129,7 @@ def test_verify_lists_every_fault_on_a_line_exits_1_and_repairs_when_asked(
     assert ended.value.code == 0
     text = capsys.readouterr().out
     assert "drawn-valid-000000.tar" in text
+    assert "samples are gone: a run that saw them cannot go on with these data" in text
     assert "no fault" in text
 
 
@@ -219,7 +220,8 @@ def test_votes_that_make_no_sense_are_told_before_anything_is_read(
     votes = ["--ferplus", tmp_path / "fer2013new.csv"]
     assert "above 0 and at most 1" in sentence_of(capsys, *words, *votes, "--ferplus-threshold", "50")
     assert not (tmp_path / "out").exists()
-    assert "does not exist" in sentence_of(capsys, *words, *votes)
+    csv_of([row(1)], header=("no", "face", "here"))
+    assert "fer2013new.csv does not exist" in sentence_of(capsys, *words, *votes)
 
 
 def test_bad_input_is_told_in_one_sentence_with_exit_code_2(

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from fes.errors import InputError
 from fes.expressions import EXPRESSIONS
+from shards import cli
 from shards.index import ShardIndex
 from shards.schema import PLACES_NAME, REPORT_NAME
 from shards.show import GAP, SMALLEST_TILE, contact_sheet, print_summary, save_contact_sheet, summary
@@ -176,6 +177,23 @@ def test_a_contact_sheet_that_cannot_be_written_is_told_in_a_sentence(
     for name in ("grid.nothing", "no/grid.png"):
         with pytest.raises(InputError, match="cannot write"):
             save_contact_sheet(ShardIndex.load(drawn_folder), tmp_path / name)
+
+
+def test_where_no_contact_sheet_could_be_is_told_before_anything_is_shown(
+    drawn_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    for name, told in (
+        ("grid.nothing", "names no format: let it end in .png"),
+        ("file/grid.png", "its folder"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            cli.main(["show", str(drawn_folder), "--grid", str(tmp_path / name)])
+        out, err = capsys.readouterr()
+        assert (out, told in err) == ("", True)
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["show", str(drawn_folder), "--grid", str(tmp_path / "new" / "grid.png"), "--rows", "1"])
+    assert (tmp_path / "new" / "grid.png").exists()
 
 
 def test_a_folder_that_lost_its_index_array_is_told_in_a_sentence(folder: Path) -> None:
