@@ -12,6 +12,9 @@ from fes.errors import InputError, nearest
 
 Tree = dict[str, typing.Any]
 
+_MERGE = "tag:yaml.org,2002:merge"
+"""What a key `<<` is: it may stand twice, and nothing is lost by it."""
+
 
 def to_tree(config: typing.Any) -> Tree:
     """A config as nested dicts of plain values, for yaml, json and comparisons."""
@@ -91,14 +94,35 @@ def _convert(hint: typing.Any, value: object, where: str) -> object:
     raise InputError(f"{where} is {value!r}: it must be of type {wanted.__name__}")
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads plain values alone, and refuses a key that stands twice: yaml would
+    drop the first without a word.
+
+    It looks at keys as they are written, before those that `<<` brings are put beside them.
+    """
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node, found = super().compose_mapping_node(anchor), {}
+        for key, _ in node.value:
+            first = found.setdefault((key.tag, str(key.value)), key)
+            if first is not key and key.tag != _MERGE:
+                before, line = (each.start_mark.line + 1 for each in (first, key))
+                raise InputError(
+                    f"{self.name}: '{key.value}' stands twice, in line {before} and in line {line}, and only "
+                    "the last would count: make one of them"
+                )
+        return node
+
+
 def read_yaml(path: Path) -> Tree:
     """The contents of a yaml file of settings; an empty file is an empty tree.
 
     Raises:
-        InputError: no such file, or not yaml.
+        InputError: no such file, not yaml, or a key that stands twice.
     """
     try:
-        return yaml.safe_load(path.read_text()) or {}
+        with path.open() as file:
+            return _Loader(file).get_single_data() or {}
     except OSError as error:
         raise InputError(f"cannot read the config {path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

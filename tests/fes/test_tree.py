@@ -100,6 +100,41 @@ def test_an_empty_yaml_file_is_an_empty_tree(text, tmp_path):
     assert read_yaml(tmp_path / "c.yaml") == {}
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            "batch: 32\nseed: 3\nbatch: 64\n",
+            "'batch' stands twice, in line 1 and in line 3, and only the last",
+        ),
+        ("'batch': 32\nbatch: 32", "'batch' stands twice, in line 1 and in line 2, and only the last"),
+        ("loss:\n  a: 1\nseed: 3\nloss:\n  b: 1\n", "'loss' stands twice, in line 1 and in line 4, and only"),
+        (
+            "a:\n- {b: {seed: 1,\n  seed: 2}}",
+            "'seed' stands twice, in line 2 and in line 3, and only the last",
+        ),
+    ],
+)
+def test_a_key_that_stands_twice_is_an_error_with_both_lines(text, told, tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        read_yaml(path)
+    assert str(caught.value).startswith(f"{path}: {told}")
+
+
+def test_what_is_merged_may_be_replaced_and_a_key_may_stand_in_several_sections(tmp_path):
+    """The second anchor's own key is put beside the one that it merges before it is looked at itself."""
+    path = tmp_path / "c.yaml"
+    path.write_text("x: {a: &a {k: 1}, b: &b {<<: *a, k: 2}}\n<<: *b\ny: {<<: *a, <<: {m: 4}, k: 3}\nz: *b\n")
+    assert read_yaml(path) == {
+        "x": {"a": {"k": 1}, "b": {"k": 2}},
+        "k": 2,
+        "y": {"k": 3, "m": 4},
+        "z": {"k": 2},
+    }
+
+
 @pytest.mark.parametrize("content", [b"a: [1", b"\xff\xfe\x00", b"a: b: c"])
 def test_a_file_that_is_not_yaml_is_one_sentence(content, tmp_path):
     path = tmp_path / "c.yaml"
