@@ -30,6 +30,9 @@ _POSITIONAL = typing.get_args(tyro.conf.Positional[int])[1]
 _HELP = "-h", "--help", "-H", "--help-verbose"
 _OF_TYRO = "--tyro-"
 """How its own flags begin, which print what completes words in a shell."""
+NEAR = 0.65
+"""Likeness from which on a word may be meant: `--batch-size` is as near as that to `--batch`, and `--epochs`,
+which is 0.5 like `blocks`, is near to nothing."""
 Kind = TypeVar("Kind")
 
 
@@ -261,13 +264,14 @@ def _check_flags(arguments: Sequence[str], flags: Sequence[str]) -> None:
     for argument in arguments:
         flag = argument.partition("=")[0].replace("_", "-")
         if flag.startswith("--") and flag not in flags:
-            alike, _, likest = max((_likeness(flag, known), -len(known), known) for known in flags)
-            hint = f"did you mean '{likest}'? " if alike >= 0.5 else ""
+            alike, _, likest = max((likeness(flag, known), -len(known), known) for known in flags)
+            hint = f"did you mean '{likest}'? " if alike >= NEAR else ""
             raise InputError(f"there is no flag {flag}; {hint}--help lists them all")
 
 
-def _likeness(flag: str, known: str) -> float:
-    """How alike two flags are, in 0..1: as a whole, in their last part, or as its beginning."""
+def likeness(flag: str, known: str) -> float:
+    """How alike two flags are, or two settings, in 0..1: as a whole, in their last part, or as its
+    beginning."""
     flag, known = flag.strip("-"), known.strip("-")
     last = known.rpartition(".")[2]
     if flag and last.startswith(flag):

@@ -58,11 +58,19 @@ def test_a_whole_config_goes_through_yaml_and_the_command_line_unchanged(tiny_co
         ("--model.latent-dimm", "--model.latent-dim"),
         ("--latent-dim", "--model.latent-dim"),
         ("--tick", "--clock.tick-kimg"),
+        ("--batch-size", "--batch"),
     ],
 )
 def test_an_unknown_flag_is_one_sentence_that_offers_the_nearest(flag, near):
     with pytest.raises(InputError, match=f"there is no flag {flag}; did you mean '{near}'"):
         parse([flag, "3"])
+
+
+@pytest.mark.parametrize("flag", ["--epochs", "--resume", "--steps"])
+def test_a_flag_that_is_near_to_none_is_answered_with_where_the_list_is(flag):
+    with pytest.raises(InputError) as caught:
+        parse([flag, "3"])
+    assert str(caught.value) == f"there is no flag {flag}; --help lists them all"
 
 
 def test_a_missing_required_flag_ends_with_code_2(capsys):
