@@ -13,6 +13,7 @@ from fes.commandline import check_words, parsed
 from fes.config import Config
 from fes.errors import InputError
 from fes.hardware import Hardware, check_hardware
+from fes.keys import check_keys
 from fes.levels import chain, has_levels, split
 from fes.mixture import Mixture, read_places
 from fes.tree import from_tree, read_yaml
@@ -73,7 +74,7 @@ def parse_levels(arguments: Sequence[str]) -> list[Asked]:
     """What a command line asks for, checked: a run, or one for each level of its file (`fes.levels`).
 
     Raises:
-        InputError: an unknown flag, or a yaml file or a value that cannot be used.
+        InputError: an unknown flag or key, or a yaml file or a value that cannot be used.
         SystemExit: with code 2, a flag that is missing or whose value does not parse.
     """
     _refuse_flags_of_the_launcher(arguments)
@@ -83,6 +84,7 @@ def parse_levels(arguments: Sequence[str]) -> list[Asked]:
     early.add_argument("--data")
     known = early.parse_known_args(arguments)[0]
     tree = read_yaml(known.config) if known.config else {}
+    check_keys(tree, str(known.config))
     if not has_levels(tree):
         return [_parse(arguments, known, tree)]
     asked = [_parse(arguments, known, level, of_levels=True) for level in split(tree, str(known.config))]

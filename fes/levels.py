@@ -17,22 +17,23 @@ from fes.config import Config, StartConfig
 from fes.errors import InputError
 from fes.tree import Tree
 
-_KEY = "levels"
+KEY = "levels"
+"""The key of a file under which the settings of each level stand."""
 _OF_ALL = ("run", "init_from")
 """Settings that a level has by the others."""
 
 
 def has_levels(tree: object) -> bool:
     """Whether settings are those of several runs."""
-    return isinstance(tree, Mapping) and _KEY in tree
+    return isinstance(tree, Mapping) and KEY in tree
 
 
 def split(tree: Tree, where: str) -> list[Tree]:
     """The settings of each level; raises `InputError`, which `where` begins, where they are none."""
-    levels = tree[_KEY]
+    levels = tree[KEY]
     if not isinstance(levels, list) or not levels:
         raise InputError(f"{where}: levels is {levels!r}: it must be a list, the settings of a level each")
-    shared = {key: value for key, value in tree.items() if key != _KEY}
+    shared = {key: value for key, value in tree.items() if key != KEY}
     for number, level in enumerate(levels, start=1):
         if not isinstance(level, Mapping) or not isinstance(level.get("model"), Mapping):
             raise InputError(

@@ -33,7 +33,7 @@ LAYERS = (
     },
     {"edges", "hardware", "config", "tree", "files", "commandline", "order", "mix", "augment", "shipped"},
     {"validity", "levels", "framing", "pictures"},
-    {"photograph", "clock", "blocks", "losses", "dials", "reading", "ahead", "mixture"},
+    {"keys", "photograph", "clock", "blocks", "losses", "dials", "reading", "ahead", "mixture"},
     {"residual", "balance", "decoded", "stages", "guided"},
     {"networks"},
     {"stream", "beginning"},

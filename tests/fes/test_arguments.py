@@ -89,6 +89,8 @@ def test_a_missing_required_flag_ends_with_code_2(capsys):
         ("model: {latnt_dim: 3}", "model: unknown key 'latnt_dim'; did you mean 'latent_dim'?"),
         ("stream: {on_bad_sample: skipp}", "stream: on_bad_sample is 'skipp'; did you mean 'skip'?"),
         ("dry_run: 1", "unknown key 'dry_run'"),
+        ("resolution: 48", "unknown key 'resolution'; did you mean 'model: {resolution: ...}'?"),
+        ("level: []", "unknown key 'level'; did you mean 'levels'?"),
         ("a: [", "is not valid yaml"),
         (None, "cannot read the config"),
     ],

@@ -142,13 +142,14 @@ def test_resolutions_have_to_rise(tiny_config):
         chain(file, "grow.yaml")
 
 
-def test_an_unknown_key_of_a_level_is_an_error_with_the_nearest(tiny_config, tmp_path, capsys):
+def test_an_unknown_key_of_a_level_is_an_error_with_the_level_and_the_nearest(tiny_config, tmp_path, capsys):
     path = file_of(tiny_config, tmp_path)
     tree = yaml.safe_load(path.read_text())
     tree["levels"][1]["clock"]["total_kimgs"] = 3
     path.write_text(yaml.safe_dump(tree))
     assert run(path) == 2
-    assert "unknown key 'total_kimgs'; did you mean 'total_kimg'?" in capsys.readouterr().err
+    told = f"{path}: level 2: clock: unknown key 'total_kimgs'; did you mean 'total_kimg'?"
+    assert told in capsys.readouterr().err
 
 
 def test_a_fade_that_is_given_for_all_levels_is_no_error_although_the_first_begins_with_no_networks(
