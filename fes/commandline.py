@@ -33,6 +33,12 @@ _OF_TYRO = "--tyro-"
 NEAR = 0.65
 """Likeness from which on a word may be meant: `--batch-size` is as near as that to `--batch`, and `--epochs`,
 which is 0.5 like `blocks`, is near to nothing."""
+_ONCE = {
+    "--data": "leave one out; several, where a command takes them, are written as --data A,B",
+    "--config": "put the settings of both into one file, as one is read",
+}
+"""Flags of which people give two and mean both, and what to do. Of any other the last one counts, as wrappers
+expect that append their own."""
 Kind = TypeVar("Kind")
 
 
@@ -103,7 +109,7 @@ def check_words(
 
     Raises:
         InputError: a command or a flag that does not exist, with the nearest one that does; a flag for what
-            is written without one; or a file whose name is empty.
+            is written without one; a second --data or --config; or a file whose name is empty.
     """
     _, meant = _walk(arguments, commands)
     if isinstance(meant, type):
@@ -111,6 +117,7 @@ def check_words(
         flags = dict(_flags(meant, prefixed))
         off = [_switched_off(flag) for flag, hint in flags.items() if pairs and hint is bool]
         _check_flags(arguments, ["--help", *flags, *off])
+        _refuse_twice(arguments, flags)
         _refuse_empty_paths(arguments, flags)
 
 
@@ -239,6 +246,14 @@ def _switched_off(flag: str) -> str:
     """`--augment.flips` -> `--augment.no-flips`."""
     before, last = re.fullmatch(r"(--(?:.*\.)?)([^.]*)", flag).groups()
     return f"{before}no-{last}"
+
+
+def _refuse_twice(arguments: Sequence[str], flags: Mapping[str, object]) -> None:
+    """Of two data sets, or of two files of settings, the first would be dropped without a word."""
+    given = [argument.partition("=")[0] for argument in arguments]
+    for flag, advice in _ONCE.items():
+        if flag in flags and given.count(flag) > 1:
+            raise InputError(f"{flag} is given twice: {advice}")
 
 
 def _refuse_empty_paths(arguments: Sequence[str], flags: Mapping[str, object]) -> None:

@@ -71,7 +71,8 @@ def asked(arguments: Sequence[str]) -> tuple[Config, Hardware, int | None, list[
     own, rest = words.parse_known_args(arguments)
     if own.processes is not None and own.processes < 1:
         raise InputError(f"--processes is {own.processes}: it must be at least 1")
-    settings = parse(["--data", "drawn", "--run", "none", *rest])
+    given = {word.partition("=")[0] for word in rest}
+    settings = parse([*([] if "--data" in given else ["--data", "drawn"]), "--run", "none", *rest])
     model = settings.config.model
     model = dataclasses.replace(model, resolution=model.resolution or 48, channels=model.channels or 1)
     hardware = dataclasses.replace(settings.hardware, tf32=False)

@@ -31,7 +31,13 @@ class Bare:
     note: str = ""
 
 
-COMMANDS = {"run": Outer, "draw": Bare, "group": {"first": Inner, "second": Inner}}
+@dataclass
+class Fed:
+    data: str
+    config: Path | None = None
+
+
+COMMANDS = {"run": Outer, "draw": Bare, "feed": Fed, "group": {"first": Inner, "second": Inner}}
 
 
 @pytest.mark.parametrize(
@@ -128,6 +134,27 @@ def test_a_file_whose_name_is_empty_is_told(words):
 def test_a_word_for_which_there_is_no_place_is_told(kind, words, told):
     with pytest.raises(InputError, match=f"^{told}$"):
         parsed(kind, words, "fes draw")
+
+
+@pytest.mark.parametrize("second", [["--data", "b"], ["--data=b"], ["--config", "c", "--data", "a"]])
+def test_data_given_twice_are_refused_with_how_several_are_written(second):
+    with pytest.raises(InputError) as caught:
+        check_words(["feed", "--data", "a", *second], COMMANDS)
+    assert str(caught.value) == (
+        "--data is given twice: leave one out; several, where a command takes them, are written as --data A,B"
+    )
+
+
+def test_of_two_files_of_settings_none_is_dropped():
+    with pytest.raises(InputError) as caught:
+        check_words(["feed", "--config", "a", "--data", "d", "--config=b"], COMMANDS)
+    assert str(caught.value) == (
+        "--config is given twice: put the settings of both into one file, as one is read"
+    )
+
+
+def test_any_other_flag_may_be_given_again_as_wrappers_do():
+    check_words(["run", "--plain", "1", "--plain", "2", "--quick", "--quick"], COMMANDS)
 
 
 def test_a_version_is_told_where_it_alone_is_asked_for(capsys):

@@ -301,3 +301,4 @@ def test_settings_stand_in_where_data_would_decide():
     assert (config.model.resolution, config.model.channels, config.seed) == (48, 1, 3)
     assert (hardware.micro_batch, processes) == (4, 2)
     assert rest == ["--micro-batch", "4", "--seed", "3"]
+    assert asked(["--data", "faces"])[0].data == asked(["--data=faces"])[0].data == "faces"
