@@ -1,5 +1,6 @@
 """What messages advise, as whole commands: they run as they stand, but for words in capitals."""
 
+import os
 import shlex
 from pathlib import Path
 
@@ -28,6 +29,27 @@ def judge_training(
     for flag, value in (("--resolution", resolution), ("--channels", channels)):
         words += [] if value is None else [flag, str(value)]
     return shlex.join(words)
+
+
+def half_of_a_guide(file: Path | None, resolution: int | None, channels: int | None) -> str:
+    """What a run with a guide lacks: a weight for the guide's file, or that file. One that is there is not to
+    be made anew, which would write over it.
+
+    Args:
+        file: None: there is a weight alone.
+        resolution: of the run's pictures, as in `judge_training`.
+        channels: of the same.
+    """
+    if file and os.path.exists(file):  # unlike Path's, not troubled by a name that is too long
+        return (
+            f"--start.guide is {file}, and nothing says how strongly it pulls: give --loss.guide-weight, or "
+            "the guide-weight of a stage that there is (--stages.gan, --stages.opening, --stages.closing)"
+        )
+    training = judge_training(file or Path("guide.safetensors"), ANY, resolution, channels, guide=True)
+    return (
+        "--loss.guide-weight and --start.guide belong together: how strongly a guide pulls, and its file, "
+        f"which '{training}' makes"
+    )
 
 
 def shape(resolution: int, channels: int) -> str:

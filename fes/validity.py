@@ -5,9 +5,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import fields
 from operator import attrgetter
-from pathlib import Path
 
-from fes.advice import ANY, judge_training
+from fes.advice import half_of_a_guide
 from fes.config import Config, LossConfig, OptimiserConfig, StagesConfig
 from fes.errors import InputError
 
@@ -143,12 +142,7 @@ def _check_files(config: Config) -> None:
         flags = " and ".join(_flag(f"start.{name}") for name in taken)
         raise InputError(f"--init-from gives all networks: leave out {flags}, or --init-from")
     if (config.start.guide is None) == guided(config):
-        file, model = config.start.guide or Path("guide.safetensors"), config.model
-        training = judge_training(file, ANY, model.resolution, model.channels, guide=True)
-        raise InputError(
-            "--loss.guide-weight and --start.guide belong together: how strongly a guide pulls, and its "
-            f"file, which '{training}' makes"
-        )
+        raise InputError(half_of_a_guide(config.start.guide, config.model.resolution, config.model.channels))
 
 
 def _check_fade(config: Config) -> None:

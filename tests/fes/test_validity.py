@@ -289,6 +289,20 @@ def test_a_guide_without_a_weight_and_a_weight_without_a_guide_are_refused(chang
     assert str(caught.value).endswith(f"and its file, which {training} makes")
 
 
+@pytest.mark.parametrize(
+    "stages", [StagesConfig(), StagesConfig(gan=GanStage(0.0, guide_weight=0.5))], ids=["none", "of no stage"]
+)
+def test_a_guide_that_is_there_needs_a_weight_and_is_not_to_be_made_anew(stages, tmp_path):
+    file = tmp_path / "guide.safetensors"
+    file.touch()
+    with pytest.raises(InputError) as caught:
+        check(config(start=StartConfig(guide=file), stages=stages))
+    assert str(caught.value) == (
+        f"--start.guide is {file}, and nothing says how strongly it pulls: give --loss.guide-weight, or "
+        "the guide-weight of a stage that there is (--stages.gan, --stages.opening, --stages.closing)"
+    )
+
+
 def test_a_fade_is_for_what_begins_with_other_networks():
     for begun in ({"init_from": Path("run")}, {"grow_kimg": 50.0}):
         assert check(config(**{"grow_kimg": 4.0, **begun}))
