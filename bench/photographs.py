@@ -21,7 +21,7 @@ from fes.commandline import FOUND
 from fes.errors import InputError
 from fes.expressions import EXPRESSIONS
 from fes.framing import framed
-from fes.judge import Judge, load_judge
+from fes.judge import Judge, check_distinct, load_judge
 from fes.photograph import Photograph
 from fes.shipped import shipped_judge, shipped_retoucher
 from fes.synthesizer import Synthesizer, retouch, synthesize
@@ -106,8 +106,10 @@ def retoucher(weights: Path | None) -> Synthesizer:
 
 
 def judges_of(asked: Photographs) -> list[Judge]:
-    """One or two; raises `InputError` for one that reads no grey faces."""
-    judges = [load_judge(path) for path in (asked.judge or shipped_judge(), asked.second_judge) if path]
+    """One or two; raises `InputError` for one that reads no grey faces, and for two that are the same."""
+    paths = asked.judge or shipped_judge(), asked.second_judge
+    judges = [load_judge(path) for path in paths if path]
+    check_distinct(paths)
     for judge in judges:
         judge.check_shape(judge.resolution, 1)
     return judges

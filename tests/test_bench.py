@@ -14,7 +14,7 @@ from bench.building import VIEWS, draw_celeba, draw_fer2013
 from bench.gains import Options, Way, model_of, taken, work_of
 from bench.opening import BATCH, ConstantPictures, open_here, simulate
 from bench.peers.step import PeerTrainer
-from bench.photographs import Photographs, as_read, readings
+from bench.photographs import Photographs, as_read, judges_of, readings
 from bench.photographs import table as table_of_photographs
 from bench.profile import PHASES, Clock, Cycle, Profile
 from bench.reading import decoders, readers_of, webdataset_grey
@@ -25,7 +25,7 @@ from fes.blocks import PENALISED_PARTS
 from fes.config import LossConfig, ModelConfig
 from fes.ema import Ema
 from fes.errors import InputError
-from fes.judge import Judge, new_judge, save_judge
+from fes.judge import Judge, load_judge, new_judge, save_judge
 from fes.networks import Networks
 from fes.objectives import AutoencoderObjective, CriticObjective
 from fes.players import bare_players
@@ -256,7 +256,8 @@ def test_the_photographs_bench_reads_faces_that_are_found_both_ways(tmp_path: Pa
         Image.fromarray(pixels).save(tmp_path / name)
     Image.fromarray(photograph((400, 360), mode="RGB")).save(tmp_path / "wall.png")
     (tmp_path / "note.txt").write_text("no picture")
-    right, unfound = readings(Photographs(tmp_path, second_judge=shipped_judge()))
+    save_judge(tmp_path / "second", load_judge(shipped_judge()))  # which has half of its bits
+    right, unfound = readings(Photographs(tmp_path, second_judge=tmp_path / "second"))
     assert unfound == 1
     assert [(each.shape, each.dtype) for each in right] == 4 * [((2, 7), torch.bool)]
     assert torch.equal(right[0], right[2])
@@ -270,6 +271,10 @@ def test_the_photographs_bench_reads_faces_that_are_found_both_ways(tmp_path: Pa
 def test_the_photographs_bench_tells_what_it_cannot_read(tmp_path: Path, snapshot_file: Path) -> None:
     with pytest.raises(InputError, match="holds no photographs"):
         readings(Photographs(tmp_path))
+    with pytest.raises(
+        InputError, match=r"^the second judge, .* is the same as the first, .* only repeat it"
+    ):
+        judges_of(Photographs(tmp_path, second_judge=shipped_judge()))
     Image.fromarray(photograph((400, 360), mode="RGB")).save(tmp_path / "wall.png")
     with pytest.raises(InputError, match="no face was found in any of the 1 photographs in"):
         readings(Photographs(tmp_path))

@@ -4,7 +4,7 @@ It is trained on real pictures only and never on synthesised ones, and it shares
 networks it grades.
 """
 
-from fes.judge.file import doubts, load_graders, load_judge, save_judge
+from fes.judge.file import check_distinct, doubts, load_graders, load_judge, save_judge
 from fes.judge.network import Facts, Judge, Kind, check_labels, new_judge
 from fes.judge.training import JudgeConfig, train_judge
 
@@ -13,6 +13,7 @@ __all__ = [
     "Judge",
     "JudgeConfig",
     "Kind",
+    "check_distinct",
     "check_labels",
     "doubts",
     "load_graders",

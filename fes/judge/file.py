@@ -1,5 +1,6 @@
 """The file of a judge: its weights as safetensors, and what to know of them in the metadata."""
 
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from fes.errors import InputError
 from fes.expressions import EXPRESSIONS
-from fes.files import write_file
+from fes.files import sha256_of, write_file
 from fes.judge.network import KINDS, Facts, Judge
 from fes.validity import check_shape
 
@@ -72,12 +73,23 @@ def load_graders(paths: Sequence[Path | None], resolution: int, channels: int) -
     """Reads the judges that grade pictures of a shape; None for None.
 
     Raises:
-        InputError: one cannot be used, or reads pictures of another shape.
+        InputError: one cannot be used, or reads pictures of another shape; or two are the same.
     """
     judges = [load_judge(path) if path else None for path in paths]
+    check_distinct(paths)
     for judge in filter(None, judges):
         judge.check_shape(resolution, channels)
     return judges
+
+
+def check_distinct(paths: Sequence[Path | None]) -> None:
+    """Raises `InputError` where a second judge is the first, or a copy of it: what fools one fools both."""
+    for first, second in itertools.combinations(filter(None, paths), 2):
+        if sha256_of(first) == sha256_of(second):
+            raise InputError(
+                f"the second judge, {second}, is the same as the first, {first}, and would only repeat it: "
+                "train another one with another --seed, or leave it out"
+            )
 
 
 def doubts(judge: Judge, path: Path, role: str = "judge") -> list[str]:

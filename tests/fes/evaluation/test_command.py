@@ -40,7 +40,7 @@ def measured(capsys) -> list[str]:
     return [line.partition(":")[0] for line in lines if line.startswith("snapshot-")]
 
 
-def test_each_snapshot_is_measured_once_newest_first(asked, tmp_path, capsys, judge_file):
+def test_each_snapshot_is_measured_once_newest_first(asked, tmp_path, capsys, judge_file, drawn_judge):
     main([*asked, "--newest"])
     progress, _, told = capsys.readouterr().out.partition("\n")
     assert re.fullmatch(r"measuring: 2/2 faces, [\d.]+ faces/s", progress)
@@ -55,7 +55,8 @@ def test_each_snapshot_is_measured_once_newest_first(asked, tmp_path, capsys, ju
     assert len([*folder.iterdir()]) == 4
     main(asked)
     assert capsys.readouterr().out.startswith("measured so before, see ")
-    main([*asked, "--second-judge", str(judge_file)])  # with other means it is another evaluation
+    save_judge(tmp_path / "second", drawn_judge, half=True)
+    main([*asked, "--second-judge", str(tmp_path / "second")])  # with other means it is another evaluation
     assert measured(capsys) == ["snapshot-000050.000", "snapshot-000000.000"]
     first = json.loads((folder / "snapshot-000050.000-test.json").read_bytes())
     assert first["made_with"]["second_judge"] is None
@@ -66,7 +67,8 @@ def test_each_snapshot_is_measured_once_newest_first(asked, tmp_path, capsys, ju
         "test",
     )
     assert found["second_judge_expression_accuracy"] == found["expression_accuracy"]
-    assert found["made_with"]["second_judge"] == found["made_with"]["judge"]
+    used = [found["made_with"][name] for name in ("judge", "second_judge")]
+    assert used == [sha256_of(judge_file), sha256_of(tmp_path / "second")]
     with Image.open(folder / "snapshot-000050.000-test.png") as picture:
         assert picture.size == (8 * 100 - 4, 2 * 100 - 4 + 18 + 0)
 
@@ -118,6 +120,15 @@ def test_the_guide_that_faces_were_trained_with_may_not_grade_them(
     assert "cannot grade them" in sentence(capsys, *asked, other, "--second-judge", judge_file)
     main([*map(str, asked), str(other)])
     assert "read as asked" in capsys.readouterr().out
+
+
+def test_the_judge_itself_or_a_copy_of_it_is_no_second_one(asked, judge_file, tmp_path, capsys):
+    copied = shutil.copy(judge_file, tmp_path / "copied.safetensors")
+    for second in (judge_file, copied):
+        assert sentence(capsys, *asked, "--second-judge", second) == (
+            f"fes: the second judge, {second}, is the same as the first, {judge_file}, and would only repeat "
+            "it: train another one with another --seed, or leave it out"
+        )
 
 
 def test_what_makes_no_sense_is_told_in_one_sentence(asked, snapshot_file, drawn_folder, tmp_path, capsys):
