@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from fes.beginning import tensors_of
+from fes.beginning import flags_of, tensors_of
 from fes.blocks import coarsest
 from fes.config import ModelConfig
 from fes.errors import InputError
@@ -94,7 +94,7 @@ def _check_bridge(other: Other, model: ModelConfig) -> None:
     if differing:
         # It bounds widths that may agree all the same; here it is named before it is in the way.
         differing += ["min_features"] if there.min_features != here.min_features else []
-        flags = " ".join(f"--model.{name.replace('_', '-')} {getattr(there, name)}" for name in differing)
+        flags = flags_of(there, differing)
         raise InputError(f"{told} of another make, which cannot be bridged: give {flags}, as it has")
     if there.resolution > here.resolution:
         raise InputError(f"{told} for {there.resolution} px, more than --model.resolution {here.resolution}")

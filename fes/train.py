@@ -124,7 +124,7 @@ def _networks(config: Config, found: Found | None, runtime: Runtime) -> tuple[Ne
             if edge := edge_in(found):
                 open_edges(networks, config.model, edge)
             return networks, []
-        take_networks(networks, config.start)
+        take_networks(networks, config.start, config.model)
         return networks, take_over(networks, other, config.model) if other else []
 
     return runtime.together(made)

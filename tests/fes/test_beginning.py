@@ -37,7 +37,7 @@ def begun(tiny_config: Config) -> Config:
 def taken(config: Config, **start: Path) -> set[str]:
     """Which networks became those of the newer files; the others have to stay as they were."""
     networks, before, newer = (Networks(config.model, seed) for seed in (0, 0, 4))
-    take_networks(networks, StartConfig(**start))
+    take_networks(networks, StartConfig(**start), config.model)
     found = set()
     for name in NAMES:
         now, old, new = (getattr(each, name).state_dict() for each in (networks, before, newer))
@@ -69,7 +69,7 @@ def test_weights_of_half_precision_become_those_of_single(begun, tmp_path):
         {f"encoder.{key}": value.half() for key, value in weights.items()}, tmp_path / "half.safetensors"
     )
     networks = Networks(begun.model, 0)
-    take_networks(networks, StartConfig(encoder=tmp_path / "half.safetensors"))
+    take_networks(networks, StartConfig(encoder=tmp_path / "half.safetensors"), begun.model)
     for key, value in networks.encoder.state_dict().items():
         assert value.dtype == torch.float32
         assert torch.equal(value, weights[key].half().float())
@@ -79,14 +79,14 @@ def told(config: Config, **start: Path) -> str:
     networks = Networks(config.model, 0)
     before = {key: value.clone() for key, value in networks.state_dict().items()}
     with pytest.raises(InputError) as caught:
-        take_networks(networks, StartConfig(**start))
+        take_networks(networks, StartConfig(**start), config.model)
     assert all(torch.equal(value, before[key]) for key, value in networks.state_dict().items())
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
 def test_what_cannot_be_taken_is_told_in_one_sentence(begun, tmp_path):
-    run, snapshot = begun.run, snapshot_path(begun.run, 2.0)
+    snapshot = snapshot_path(begun.run, 2.0)
     nowhere = tmp_path / "nowhere"
     assert told(begun, encoder=nowhere) == (
         f"--start.encoder is {nowhere}: neither a .safetensors file nor a run with a snapshot-*.safetensors"
@@ -103,13 +103,46 @@ def test_what_cannot_be_taken_is_told_in_one_sentence(begun, tmp_path):
     assert told(begun, generator=broken).startswith(
         f"--start.generator: {broken} is not a safetensors file, or is damaged: "
     )
-    wider = dataclasses.replace(begun, model=dataclasses.replace(begun.model, latent_dim=9))
-    assert told(wider, encoder=snapshot) == (
-        f"--start.encoder: the encoder in {snapshot} is of another make: to_code.bias is (8,) there and (9,) "
+
+
+def with_model(config: Config, **sizes: object) -> Config:
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, **sizes))
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "flags"),
+    [
+        ("encoder", {"latent_dim": 9}, "--model.latent-dim 8"),
+        ("encoder", {"blocks": "residual", "latent_dim": 9}, "--model.blocks strided --model.latent-dim 8"),
+        ("encoder", {"latent_dim": 9, "skip": "mask", "latent_critic_features": 3}, "--model.latent-dim 8"),
+        ("generator", {"skip": "features"}, "--model.skip none"),
+        ("latent_critic", {"latent_critic_features": 3, "channels": 3}, "--model.latent-critic-features 16"),
+        ("image_critic", {"resolution": 96, "latent_dim": 9}, "--model.resolution 48"),
+    ],
+)
+def test_of_another_make_the_sizes_are_named_that_differ_and_matter_to_that_network(
+    begun, name, sizes, flags
+):
+    file = next(begun.run.glob("snapshot-000002.000.*" if "critic" not in name else "state-000002.000/net*"))
+    assert told(with_model(begun, **sizes), **{name: begun.run}) == (
+        f"--start.{name.replace('_', '-')}: the {name.replace('_', ' ')} in {file} is of another make: "
+        f"give {flags}, as it has"
+    )
+
+
+def test_of_another_make_without_a_word_of_its_sizes_a_tensor_is_named(begun, tmp_path):
+    bare = tmp_path / "bare.safetensors"
+    save_file(load_file(snapshot_path(begun.run, 2.0)), bare)
+    assert told(with_model(begun, latent_dim=9), encoder=bare) == (
+        f"--start.encoder: the encoder in {bare} is of another make: to_code.bias is (8,) there and (9,) "
         "here; give --model the sizes that it was trained with"
     )
-    carrying = dataclasses.replace(begun, model=dataclasses.replace(begun.model, skip="features"))
-    assert "joins.block12.bias is missing there and (8,) here" in told(carrying, generator=run)
+    assert "joins.block12.bias is missing there and (8,) here" in told(
+        with_model(begun, skip="features"), generator=bare
+    )
+    weights = load_file(bare)
+    save_file({**weights, "encoder.more": weights["encoder.to_code.bias"].clone()}, bare)
+    assert "more is (8,) there and none here" in told(begun, encoder=bare)
 
 
 @pytest.mark.usefixtures("one_core")
