@@ -41,9 +41,11 @@ class NoRoom(InputError):
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """A hint for a misspelt name: `"; did you mean 'x'?"`, or the choices where none is near."""
+    """A hint for a misspelt name: `"; did you mean 'x'?"`, or the choices where none is near. Who has typed
+    its beginning means it."""
     choices = list(choices)
-    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+    begun = [choice for choice in choices if name and choice.startswith(name)]
+    close = begun or difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
     return f"; did you mean '{close[0]}'?" if close else f"; choose from {', '.join(choices)}"
 
 

@@ -9,6 +9,7 @@ from fes.errors import InputError, nearest, told_in_one_sentence
 def test_a_misspelt_name_gets_the_nearest_and_a_strange_one_the_choices():
     assert nearest("hapy", ["happy", "sad"]) == "; did you mean 'happy'?"
     assert nearest("xyz", ["happy", "sad"]) == "; choose from happy, sad"
+    assert nearest("fer", ["folder", "fer2013"]) == "; did you mean 'fer2013'?"
     assert nearest("sadd", iter(["happy", "sad"])) == "; did you mean 'sad'?"
 
 
