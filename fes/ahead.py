@@ -24,6 +24,11 @@ from fes.machine import cores
 from fes.patience import Watchdog
 
 AHEAD = 4  # steps that each process may be ahead
+FORK = "fork"
+"""How processes that read ahead start, whatever Python starts others by. Such a process answers signals from
+its first moment, as the trainer does; nothing that it reads has to be pickled; and no server of Python's,
+which a scheduler's signals would end, is needed. It touches neither GPUs, whose context does not survive a
+fork, nor locks that another thread of the trainer may hold at that time."""
 
 Note = Callable[[int, int], None]
 """Is called with the numbers of a data set and of its shard before that is read."""
@@ -151,6 +156,7 @@ class _Job(Dataset):
 def _in_processes(job: _Job) -> Iterator[object]:
     loader = DataLoader(
         job,
+        multiprocessing_context=FORK,
         batch_size=None,
         sampler=itertools.count(job.start),
         num_workers=job.workers,
@@ -183,7 +189,8 @@ def _next(results: Iterator[object], workers: int) -> object:
 def _leave_signals_to_the_trainer(log: _Log, _: int) -> None:
     """For a process that reads ahead: schedulers and terminals send their signals to it as well, and the
     trainer, which answers them, still needs its batch."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0) if log.closed else None)
 
 

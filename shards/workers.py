@@ -1,4 +1,4 @@
-"""Spreads work over processes, in order, with whatever all of it needs sent to each of them once."""
+"""Spreads work over processes, in order; each has whatever all of it needs from its start."""
 
 import contextlib
 import multiprocessing
@@ -12,6 +12,10 @@ from typing import TypeVar
 
 from fes.errors import InputError
 
+_FORKS = multiprocessing.get_context("fork")
+"""How they start, whatever Python starts others by: a forked process has the whole source of a data set
+without its being pickled and sent. It reads, decodes and compresses, and waits for no lock that another
+thread of the parent may hold at that time."""
 Job, Item, Result = TypeVar("Job"), TypeVar("Item"), TypeVar("Result")
 
 
@@ -29,7 +33,7 @@ def spread(
         return
     with (
         _scarcity_told(),
-        ProcessPoolExecutor(workers, initializer=_take, initargs=(work, job)) as pool,
+        ProcessPoolExecutor(workers, mp_context=_FORKS, initializer=_take, initargs=(work, job)) as pool,
     ):
         try:
             yield from pool.map(_work, items)
@@ -37,7 +41,7 @@ def spread(
             pool.shutdown(cancel_futures=True)
 
 
-_taken: tuple[Callable, object]  # what a worker process does, sent to it once rather than with every item
+_taken: tuple[Callable, object]  # what a worker process does, given to it once rather than with every item
 
 
 def _take(work: Callable, job: object) -> None:

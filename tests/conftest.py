@@ -1,6 +1,7 @@
 """What the tests share: a small data set of drawn faces, built once, and what a tiny run needs."""
 
 import dataclasses
+import multiprocessing
 import os
 import signal
 import warnings
@@ -36,6 +37,15 @@ def own_signals() -> None:
     goes on catching them, and processes that are forked would not end when they are told to."""
     for number, handler in HANDLERS.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(params=multiprocessing.get_all_start_methods())
+def any_start_method(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Each way in which Python starts processes where nobody says how; its default depends on its version."""
+    before = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method(request.param, force=True)
+    yield
+    multiprocessing.set_start_method(before, force=True)
 
 
 @pytest.fixture(scope="session")

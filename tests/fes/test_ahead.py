@@ -179,12 +179,23 @@ def _ends(thread: threading.Thread) -> bool:
     return not thread.is_alive()
 
 
-def test_processes_leave_signals_to_the_trainer():
+@pytest.mark.usefixtures("any_start_method")
+def test_processes_leave_signals_to_the_trainer_however_python_starts_processes():
     with contextlib.closing(reading(Steps())) as arriving:
         for pid in [pid for _, (_, pid) in itertools.islice(arriving, 2)]:
-            os.kill(pid, signal.SIGTERM)
-            os.kill(pid, signal.SIGINT)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+                os.kill(pid, number)
         assert [step for _, (step, _) in itertools.islice(arriving, 40)] == list(range(2, 42))
+
+
+@pytest.mark.usefixtures("any_start_method")
+def test_what_processes_read_need_not_be_sent_to_them():
+    class Unsent(Steps):
+        def __reduce__(self) -> str:
+            raise TypeError("it is pickled")
+
+    with contextlib.closing(reading(Unsent(), workers=1)) as arriving:
+        assert next(arriving)[1][0] == 0
 
 
 def test_a_process_that_hangs_does_not_keep_the_iterator_open():

@@ -35,6 +35,17 @@ def answer_ctrl_c(_: None, item: int) -> object:
     return signal.getsignal(signal.SIGINT)
 
 
+class Unsent:
+    """A job that cannot be sent to another process."""
+
+    def __reduce__(self) -> str:
+        raise TypeError("it is pickled")
+
+
+def give_back(job: Unsent, item: int) -> tuple[bool, int]:
+    return isinstance(job, Unsent), item
+
+
 @pytest.mark.parametrize("workers", [1, 2, 7])
 def test_results_come_in_the_order_of_the_items_from_any_number_of_processes(workers: int) -> None:
     assert list(spread(add, 10, range(20), workers)) == list(range(10, 30))
@@ -59,6 +70,11 @@ def test_a_killed_process_is_told_in_a_sentence() -> None:
 
 def test_ctrl_c_is_left_to_the_parent() -> None:
     assert set(spread(answer_ctrl_c, None, range(4), 2)) == {signal.SIG_IGN}
+
+
+@pytest.mark.usefixtures("any_start_method")
+def test_what_all_work_needs_is_not_sent_to_processes_however_python_starts_them() -> None:
+    assert list(spread(give_back, Unsent(), range(4), 2)) == [(True, item) for item in range(4)]
 
 
 SPREAD_SLEEP = """
