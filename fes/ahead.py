@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
-from fes.errors import InputError
+from fes.errors import InputError, Lost
 from fes.machine import cores
 from fes.patience import Watchdog
 
@@ -66,7 +66,8 @@ def read_ahead(
         The room of a step, whose content stays until the next one is asked for, and what `read` returned.
 
     Raises:
-        InputError: `read` does, or a process dies.
+        InputError: `read` does.
+        Lost: a process dies.
     """
     job = _Job(read, shape, start, min(workers, cores()))
 
@@ -179,7 +180,7 @@ def _next(results: Iterator[object], workers: int) -> object:
     except RuntimeError as error:
         if not str(error).startswith("DataLoader worker"):
             raise
-        raise InputError(
+        raise Lost(
             "a process that reads ahead was killed, most likely for lack of memory or of room in /dev/shm: "
             "the same command goes on from the last state, and needs less with "
             f"--stream.workers {workers // 2}"

@@ -1,6 +1,7 @@
 """What a user did that cannot work, told in one sentence.
 
-Anything raised as `InputError` reaches the user as that sentence alone, with exit code 2.
+Anything raised as `InputError` reaches the user as that sentence alone, with exit code 2; `Lost` is
+told alike, with a code that schedulers answer with another start.
 Every other exception is a fault of fes and keeps its traceback.
 """
 
@@ -17,6 +18,17 @@ would end that one before it has come so far."""
 
 class InputError(ValueError):
     """Input that cannot be used; the message says what, where, and what to do."""
+
+    code = 2
+    """The exit code of the program that it ends."""
+
+
+class Lost(InputError):
+    """What a run cannot go on without is gone, through no fault of the user's, and may be back when it is
+    started again: the same command goes on from the newest state."""
+
+    code = 134
+    """128 + SIGABRT: schedulers start again what ends with a signal."""
 
 
 class DamagedSample(InputError):
@@ -51,7 +63,7 @@ def nearest(name: str, choices: Iterable[str]) -> str:
 
 @contextlib.contextmanager
 def told_in_one_sentence(program: str, silent: bool = False) -> Iterator[None]:
-    """Turns an `InputError` into its sentence on stderr and exit code 2; where it is `silent`, as another
+    """Turns an `InputError` into its sentence on stderr and its exit code; where it is `silent`, as another
     process tells the same, into a while of waiting and that code."""
     try:
         yield
@@ -60,4 +72,4 @@ def told_in_one_sentence(program: str, silent: bool = False) -> Iterator[None]:
             time.sleep(WHILE)
         else:
             print(f"{program}: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise SystemExit(error.code) from None

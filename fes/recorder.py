@@ -104,6 +104,15 @@ class Recorder:
             )
             self.runtime.agree(InputError(told))
 
+    def lost(self, step: int) -> None:
+        """Saves all that one process knows. Of several the others are in the midst of the step by now, and
+        would have no part in it: they go on from the state before.
+
+        Raises as `state` does.
+        """
+        if self.runtime.ranks == 1:
+            self.state(step)
+
     def _compare(self, step: int) -> None:
         """Raises `InputError` where ranks hold other weights than others, or such as are not finite."""
         if self.compared:

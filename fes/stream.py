@@ -110,8 +110,9 @@ class Stream:
                 sentence on which shard is waited for; and again at twice that, four times, ...
 
         Raises:
-            InputError: a sample is damaged and none is to be skipped, too many in a row are, a shard
-                cannot be had, or a process that reads ahead dies.
+            InputError: a sample is damaged and none is to be skipped, too many in a row are, or a shard
+                cannot be had.
+            Lost: a process that reads ahead dies.
         """
         self._count_anew()
         tell = partial(self._tell, say)

@@ -12,6 +12,7 @@ from fes.config import Config
 from fes.dials import Dials
 from fes.draws import Noise
 from fes.ema import Ema
+from fes.errors import Lost
 from fes.meters import Meters
 from fes.objectives import Measurements
 
@@ -34,6 +35,9 @@ class Hooks(Protocol):
 
     def state(self, step: int) -> None:
         """Everything should be saved: `step` has not been taken yet."""
+
+    def lost(self, step: int) -> None:
+        """This rank has no batch for `step`, which has not been taken, and will have none: the run ends."""
 
     def stopping(self, step: int) -> bool:
         """Whether to end before `step`; the same answer on all ranks."""
@@ -63,6 +67,9 @@ def fit(
 
     Returns:
         The step that would have been next.
+
+    Raises:
+        Lost: a batch cannot be had.
     """
     clock, meters = Clock.of(config), Meters()
     for step in itertools.count(start):
@@ -78,8 +85,13 @@ def fit(
         if finished or stopping:
             return step
 
-        with meters.waiting():
-            batch = next(batches)
+        try:
+            with meters.waiting():
+                batch = next(batches)
+        except Lost:
+            if step > start:
+                hooks.lost(step)
+            raise
         if clock.is_autoencoder_turn(step):
             measured = players["autoencoder"].step(batch, noise(step), measure=clock.measures(step))
             ema.update(seen=clock.images(step + 1), images=clock.cycle * clock.batch)

@@ -114,7 +114,7 @@ class Heartbeat:
             if self._hub and self._hub.fate:
                 self._leave(self._hub.fate.code)
         elif issubclass(kind, InputError):
-            self._part({"goodbye": 2})  # it is told by this rank: the others leave without a word
+            self._part({"goodbye": error.code})  # it is told by this rank: the others leave without a word
         elif issubclass(kind, KeyboardInterrupt):
             self._part({"goodbye": 130})
         else:

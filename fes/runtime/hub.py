@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fes.errors import Lost
 from fes.runtime.links import Wire
 from fes.runtime.pulse import Beat, stragglers
 
-LOST = 134
-"""The exit code of ranks that leave because of another one: 128 + SIGABRT, which schedulers try again."""
+LOST = Lost.code
+"""The exit code of ranks that leave because of another one."""
 FAULT = 1
 """That of ranks that leave because of a fault of the program on another one, as that one's."""
 TURNS = 6

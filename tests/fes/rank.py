@@ -198,6 +198,8 @@ class Hooks:
             save = partial(save_state, self.saved[step], self.parts, players, **about)
             self.run.runtime.from_main(save)
 
+    def lost(self, step: int) -> None: ...
+
     def stopping(self, step: int) -> bool:
         return step == self.stop
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from fes.ahead import AHEAD, Note, Stall, read_ahead
-from fes.errors import InputError
+from fes.errors import InputError, Lost
 
 pytestmark = pytest.mark.alone
 
@@ -140,7 +140,7 @@ def test_a_process_that_is_killed_is_told_in_one_sentence():
     next(arriving)
     os.kill(min(children()), signal.SIGKILL)
     time.sleep(0.1)  # its death must not be raised here, amid the trainer's work
-    with pytest.raises(InputError, match=r"killed, .* /dev/shm.* goes on .* --stream\.workers 1$") as caught:
+    with pytest.raises(Lost, match=r"killed, .* /dev/shm.* goes on .* --stream\.workers 1$") as caught:
         list(itertools.islice(arriving, 100))
     assert "\n" not in str(caught.value)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from fes import errors
-from fes.errors import InputError, nearest, told_in_one_sentence
+from fes.errors import InputError, Lost, nearest, told_in_one_sentence
 
 
 def test_a_misspelt_name_gets_the_nearest_and_a_strange_one_the_choices():
@@ -20,6 +20,13 @@ def test_an_input_error_becomes_a_sentence_and_code_2(capsys):
     assert ended.value.__suppress_context__
     shown = capsys.readouterr()
     assert (shown.out, shown.err) == ("", "fes: there is no such face\n")
+
+
+def test_what_is_lost_is_told_alike_and_asks_schedulers_for_another_start(capsys):
+    with pytest.raises(SystemExit) as ended, told_in_one_sentence("fes"):
+        raise Lost("a process is gone")
+    assert ended.value.code == 134
+    assert capsys.readouterr().err == "fes: a process is gone\n"
 
 
 def test_only_one_of_several_processes_says_the_sentence_and_the_others_leave_it_the_time(

@@ -2,12 +2,15 @@
 
 import dataclasses
 import json
+import multiprocessing
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -64,6 +67,28 @@ def test_more_skipped_samples_than_allowed_end_the_run_and_lose_nothing(tiny_con
     assert len(list_states(config.run)) >= 1
     assert run(config, "--stream.most-bad-samples", "100") == 0
     assert f"goes on from {list_states(config.run)[0].parent}" in capsys.readouterr().out
+
+
+# ---- processes that are killed
+
+
+def kill_a_reader_after_the_first_tick(stats: Path) -> None:
+    while not stats.exists() or not stats.read_text():
+        time.sleep(0.01)
+    os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+
+
+def test_a_reader_that_is_killed_ends_the_run_with_a_state_and_a_code_to_start_it_again(tiny_config, capsys):
+    config = with_total(tiny_config, 1000.0, stream=StreamConfig(workers=1))
+    stats = config.run / "stats.jsonl"
+    threading.Thread(target=kill_a_reader_after_the_first_tick, args=(stats,), daemon=True).start()
+    assert run(config) == 134
+    assert "a process that reads ahead was killed" in sentence(capsys)
+    (last, *_) = reversed(list_states(config.run))
+    step = json.loads((last / "state.json").read_text())["step"]
+    assert step > 0
+    assert run(with_total(config, (step + 1) * config.batch / 1000)) == 0
+    assert f"goes on from {last}" in capsys.readouterr().out
 
 
 # ---- signals

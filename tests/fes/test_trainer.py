@@ -11,6 +11,7 @@ from fes.batch import Batch
 from fes.clock import MEASURE_EVERY
 from fes.dials import Dials
 from fes.ema import Ema
+from fes.errors import Lost
 from fes.networks import Networks
 from fes.players import BarePlayer, bare_players
 from fes.runtime.player import Player
@@ -21,8 +22,8 @@ from fes.trainer import fit
 class Diary:
     """Hooks, players, data and noise that write down when they are asked for."""
 
-    def __init__(self, config, index, stop_at: int | None = None) -> None:
-        self.config, self.stop_at = config, stop_at
+    def __init__(self, config, index, stop_at: int | None = None, lost_at: int | None = None) -> None:
+        self.config, self.stop_at, self.lost_at = config, stop_at, lost_at
         self.networks = Networks(config.model, config.seed)
         self.ema = Ema(self.networks, config.ema_halflife_kimg)
         self.dials = Dials(config.loss)
@@ -53,7 +54,9 @@ class Diary:
         return draws.noise(0, step, self.config.batch, self.config.model.latent_dim)
 
     def batches(self, start: int) -> Iterator[Batch]:
-        for batch in self.stream.batches(start):
+        for step, batch in enumerate(self.stream.batches(start), start):
+            if step == self.lost_at:
+                raise Lost("the reader is gone")
             self.batches_taken += 1
             yield batch
 
@@ -66,6 +69,9 @@ class Diary:
 
     def state(self, step: int) -> None:
         self.events.append(("state", step))
+
+    def lost(self, step: int) -> None:
+        self.events.append(("lost", step))
 
     def stopping(self, step: int) -> bool:
         return step == self.stop_at
@@ -160,6 +166,17 @@ def test_a_run_told_to_stop_saves_its_state_and_takes_no_further_step(tiny_confi
     assert diary.fit() == 4
     assert diary.events == [("tick", 4), ("state", 4)]
     assert len(diary.turns) == 4
+
+
+@pytest.mark.parametrize(("lost_at", "saved"), [(4, [("lost", 4)]), (3, [])])
+def test_a_run_that_loses_its_data_saves_what_it_computed_since_it_began(
+    tiny_config, drawn_index, lost_at, saved
+):
+    diary = Diary(tiny_config, drawn_index, lost_at=lost_at)
+    with pytest.raises(Lost):
+        diary.fit(start=3)
+    assert diary.events == saved
+    assert len(diary.turns) == lost_at - 3
 
 
 def test_a_resumed_run_does_not_repeat_what_was_due_where_it_begins(tiny_config, drawn_index):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from fes.batch import Batch
-from fes.errors import InputError, told_in_one_sentence
+from fes.errors import InputError, Lost, told_in_one_sentence
 from fes.hardware import Hardware
 from fes.runtime.heartbeat import limited
 from fes.runtime.processes import Runtime
@@ -64,6 +64,8 @@ def happens(fault: str) -> None:
         raise MemoryError("no room")
     if fault == "damage":
         raise InputError("sample 7 is damaged")
+    if fault == "lost":
+        raise Lost("a process that reads ahead was killed")
 
 
 def stand_still() -> None:
@@ -152,6 +154,12 @@ def test_where_input_of_one_rank_cannot_be_used_its_sentence_is_all_that_is_told
     with started(3, tmp_path / "told", train, tmp_path, "damage") as family:
         assert family.codes() == [2, 2, 2]
         assert the_sentence(family) == "sample 7 is damaged"
+
+
+def test_where_one_rank_loses_what_it_cannot_do_without_all_ask_to_be_started_again(tmp_path: Path) -> None:
+    with started(3, tmp_path / "told", train, tmp_path, "lost") as family:
+        assert family.codes() == [134] * 3
+        assert the_sentence(family) == "a process that reads ahead was killed"
 
 
 def wait_for(seconds: float, limit: float) -> None:
