@@ -8,9 +8,11 @@ import atexit
 import ctypes
 import itertools
 import math
+import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from multiprocessing import RawArray
@@ -24,6 +26,8 @@ from fes.machine import cores
 from fes.patience import Watchdog
 
 AHEAD = 4  # steps that each process may be ahead
+LOOKS_EVERY = 0.1
+"""Seconds between a process's looks at whether it is still needed."""
 FORK = "fork"
 """How processes that read ahead start, whatever Python starts others by. Such a process answers signals from
 its first moment, as the trainer does; nothing that it reads has to be pickled; and no server of Python's,
@@ -162,7 +166,7 @@ def _in_processes(job: _Job) -> Iterator[object]:
         sampler=itertools.count(job.start),
         num_workers=job.workers,
         collate_fn=_unchanged,
-        worker_init_fn=partial(_leave_signals_to_the_trainer, job.log),
+        worker_init_fn=partial(_serve_the_trainer, job.log),
         prefetch_factor=AHEAD,
     )
     if threading.current_thread() is not threading.main_thread():
@@ -187,12 +191,22 @@ def _next(results: Iterator[object], workers: int) -> object:
         ) from error
 
 
-def _leave_signals_to_the_trainer(log: _Log, _: int) -> None:
+def _serve_the_trainer(log: _Log, _: int) -> None:
     """For a process that reads ahead: schedulers and terminals send their signals to it as well, and the
-    trainer, which answers them, still needs its batch."""
+    trainer, which answers them, still needs its batch. When it needs no more, this process ends."""
+    signal.setitimer(signal.ITIMER_REAL, 0)  # one that came before this may have been answered in here
     for number in (signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0) if log.closed else None)
+    threading.Thread(target=_leave_with_the_trainer, args=(log,), daemon=True).start()
+
+
+def _leave_with_the_trainer(log: _Log) -> None:
+    """Who waits for a shard may do so for an hour, and the end of the trainer is told to nobody."""
+    trainer = multiprocessing.parent_process()
+    while trainer.is_alive() and not log.closed:
+        time.sleep(LOOKS_EVERY)
+    os._exit(0)
 
 
 def _unchanged(result: object) -> object:

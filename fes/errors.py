@@ -30,6 +30,10 @@ class Lost(InputError):
     code = 134
     """128 + SIGABRT: schedulers start again what ends with a signal."""
 
+    def __init__(self, message: str, code: int = code) -> None:
+        super().__init__(message)
+        self.code = code
+
 
 class DamagedSample(InputError):
     """One sample is not what was written, and never will be: reading on without it is possible.

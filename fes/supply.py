@@ -93,7 +93,9 @@ def held_out_for(
     noise_of = noise_for(config, runtime)
 
     def gap(step: int) -> Tensor:
-        batch = Batch(*(runtime.moved(part) for part in stream[step]))
+        with runtime.waiting():
+            pictures = stream[step]
+        batch = Batch(*(runtime.moved(part) for part in pictures))
         critics = CriticObjective(networks, config.loss, dials, stage_at(config, step))
 
         def of_piece(piece: Batch, its_noise: Noise, *_: object) -> Measurements:

@@ -153,10 +153,18 @@ class Runtime:
         return readers_for(self.device, cores_of_rank(self.launch)) if asked is None else asked
 
     def placed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The batches, on this rank's device."""
-        for batch in batches:
+        """The batches, on this rank's device. Raises `Lost` as `waiting` does."""
+        while True:
+            with self.waiting():
+                batch = next(batches, None)
+            if batch is None:
+                return
             self._pulse.takes_step()
             yield Batch(*(part.to(self.device, non_blocking=True) for part in batch))
+
+    def waiting(self) -> contextlib.AbstractContextManager[None]:
+        """Around what waits for data: raises `Lost` where they do not come and this rank is asked to stop."""
+        return self._stopping.waiting()
 
     def moved(self, drawn: Tensor) -> Tensor:
         """A tensor that was made on the CPU, on this rank's device; the CPU does not wait for it."""

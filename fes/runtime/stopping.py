@@ -9,15 +9,26 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
+from fes.errors import Lost
+
 SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGUSR1
 SOON = 2.0
 """Seconds within which a wish to stop should be known to all ranks."""
+ORDERLY = 10.0
+"""Seconds for which one of several ranks waits for data though it was asked to stop: without them the others,
+who are in the step already, cannot save what was computed since the last state."""
+LOOKS_EVERY = 0.25
+"""Seconds between two looks at whether data that are waited for have come."""
 MOST_STEPS = 64
 """Steps between two agreements, at most: each waits for the slowest rank, and for the device."""
 _INSISTING = (
     "\nstops and saves after this step; Ctrl-C once more ends it at once, and what came after the last state "
     "is lost"
 )
+
+
+class _GivenUp(BaseException):
+    """The waiting is over. Nothing that catches what goes wrong with data may take this for that."""
 
 
 class Stopping:
@@ -30,6 +41,7 @@ class Stopping:
         """
         self._ranks, self._largest = ranks, largest
         self._signal = 0
+        self._waits_since: float | None = None
         self._asks_at, self._asked_at, self._asked = 0, 0, 0.0
 
     def catch_signals(self) -> None:
@@ -38,6 +50,7 @@ class Stopping:
         self._asks_at, self._asked_at, self._asked = 0, 0, 0.0
         for number in SIGNALS:
             signal.signal(number, self._note)
+        signal.signal(signal.SIGALRM, self._look)
 
     def _note(self, number: int, _: FrameType | None) -> None:
         # The same wish may come twice: from a terminal or a scheduler, and passed on by the launcher.
@@ -47,12 +60,37 @@ class Stopping:
             if sys.stderr.isatty():  # a step may last, and who hears nothing insists
                 with contextlib.suppress(OSError, RuntimeError):  # it may come in the midst of another line
                     print(_INSISTING, file=sys.stderr, flush=True)
+        signal.setitimer(signal.ITIMER_REAL, LOOKS_EVERY, LOOKS_EVERY)
+
+    def _look(self, *_: object) -> None:
+        patience = SOON if self._ranks == 1 else ORDERLY
+        if self._waits_since is not None and time.monotonic() - self._waits_since > patience:
+            raise _GivenUp
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Inside, the main thread waits for data: a signal that asks to stop ends that, too, if not at once.
+
+        Raises:
+            Lost: it did, with the exit code that belongs to the signal.
+        """
+        self._waits_since = time.monotonic()
+        try:
+            yield
+        except _GivenUp:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            name = signal.Signals(self._signal).name
+            told = f"{name} came, and data that were waited for did not: the same command goes on"
+            raise Lost(told, self.exit_code) from None
+        finally:
+            self._waits_since = None
 
     def before(self, step: int) -> bool:
         """Whether any rank was asked to stop; the same answer on all ranks, asked at every step."""
-        if self._ranks == 1:
-            return bool(self._signal)
-        return step >= self._asks_at and self._agree(step)
+        asked = bool(self._signal) if self._ranks == 1 else step >= self._asks_at and self._agree(step)
+        if asked:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        return asked
 
     def _agree(self, step: int) -> bool:
         now = time.monotonic()

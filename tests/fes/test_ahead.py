@@ -206,6 +206,25 @@ def test_a_process_that_hangs_does_not_keep_the_iterator_open():
     assert all_gone(pids)
 
 
+def test_a_process_that_waits_for_long_ends_with_a_trainer_that_is_killed(tmp_path: Path):
+    program = (
+        "import itertools, time\n"
+        "from fes.ahead import read_ahead\n"
+        "def read(step, room, note):\n"
+        "    print(__import__('os').getpid(), flush=True)\n"
+        "    time.sleep(600)\n"
+        "next(read_ahead(read, (1, 1), 0, workers=2, patience=60.0, tell=print))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as trainer:
+        trainer.stdout.readline()
+        trainer.kill()
+        begun = time.monotonic()
+        trainer.stdout.read()  # until nobody is left who could write
+    assert time.monotonic() - begun < 10
+
+
 def test_a_program_that_ends_amid_batches_ends(tmp_path: Path):
     program = tmp_path / "program.py"
     program.write_text(

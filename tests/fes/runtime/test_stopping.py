@@ -4,12 +4,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 import torch
 
+from fes.errors import Lost
+from fes.runtime import stopping
 from fes.runtime.processes import Runtime
 from fes.runtime.stopping import MOST_STEPS, SOON, Stopping
 from tests.fes.launching import started, until
@@ -54,16 +57,58 @@ def test_ranks_ask_one_another_as_often_as_their_slowest_needs(seconds_per_step,
         asked.append(True)
         return [values[0], seconds_per_step]
 
-    stopping = Stopping(2, largest)
-    stopped = [stopping.before(step) for step in range(3 * steps)]
+    asking = Stopping(2, largest)
+    stopped = [asking.before(step) for step in range(3 * steps)]
     assert not any(stopped)
     assert len(asked) == 3
 
 
 def test_a_signal_of_another_rank_is_that_of_all():
-    stopping = Stopping(2, lambda values: [float(signal.SIGUSR1), 1.0])
-    assert stopping.before(0)
-    assert stopping.exit_code == 138
+    asking = Stopping(2, lambda values: [float(signal.SIGUSR1), 1.0])
+    assert asking.before(0)
+    assert asking.exit_code == 138
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(stopping, "SOON", 0.2)
+    monkeypatch.setattr(stopping, "ORDERLY", 0.7)
+    monkeypatch.setattr(stopping, "LOOKS_EVERY", 0.05)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(("ranks", "seconds"), [(1, 0.2), (2, 0.7)])
+@pytest.mark.parametrize("already", [0.0, 1.0])
+def test_a_signal_ends_the_waiting_for_data_that_do_not_come_with_its_own_code(ranks, seconds, already):
+    asking = Stopping(ranks, list)
+    asking.catch_signals()
+    begun = time.monotonic()
+    threading.Timer(already, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    with pytest.raises(Lost, match="SIGTERM came, and data that were waited for did not") as lost:
+        wait_and_mistake_what_ends_it(asking)
+    assert lost.value.code == 143
+    assert max(seconds, already) <= time.monotonic() - begun < max(seconds, already) + 5
+
+
+def wait_and_mistake_what_ends_it(asking: Stopping) -> None:
+    with asking.waiting():
+        try:
+            time.sleep(60)
+        except Exception:  # as readers of damaged files do
+            time.sleep(60)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_data_that_come_soon_after_a_signal_are_taken():
+    asking = Stopping(1, list)
+    asking.catch_signals()
+    time.sleep(0.3)
+    for _ in range(4):
+        with asking.waiting():
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.1)
+    assert asking.before(7)
+    assert asking.exit_code == 143
 
 
 LEAVING = """
