@@ -17,7 +17,7 @@ class StreamConfig:
     """Folder for a file of decoded pictures that all ranks of a machine share. None: decode each time."""
     on_bad_sample: Literal["fail", "skip"] = "fail"
     """At a damaged picture: end the run (fail), or count it and take another sample (skip). A shard that
-    cannot be fetched or read ends the run in any case."""
+    cannot be read, or fetched for an hour, ends the run in any case."""
     most_bad_samples: int = 100
     """The run ends once more than this many different samples were skipped, by all ranks and since the
     command began; the progress (data/skipped) counts a sample each time it is skipped."""

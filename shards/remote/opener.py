@@ -20,7 +20,9 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import BinaryIO
 
 from fes.errors import InputError
@@ -47,7 +49,18 @@ exit $status
 
 
 class Dropped(Exception):
-    """An attempt failed, and another may not; the message is a reason in a few words."""
+    """An attempt failed, and another may not; the message is a reason in a few words.
+
+    `pause` is for how many seconds the server asks not to be asked again.
+    """
+
+    def __init__(self, message: str, pause: float = 0.0) -> None:
+        super().__init__(message)
+        self.pause = pause
+
+
+class Altered(Dropped):
+    """What came is not what was wanted: if that comes again, it is what lies there."""
 
 
 class Refused(Exception):
@@ -84,8 +97,10 @@ def _from_http(where: str, patience: float) -> Iterator[bytes]:
                 raise Dropped(f"the connection ended {response.length} bytes too early")
     except urllib.error.HTTPError as error:
         with error:
-            kind = Dropped if error.code >= 500 or error.code in BUSY else Refused
-            raise kind(f"the server answered {error.code} {error.reason}".strip()) from None
+            told = f"the server answered {error.code} {error.reason}".strip()
+            if error.code >= 500 or error.code in BUSY:
+                raise Dropped(told, _seconds(error.headers.get("Retry-After"))) from None
+            raise Refused(told) from None
     except (http.client.InvalidURL, ValueError) as error:
         raise Refused(_in_words(error)) from None
     except (OSError, http.client.HTTPException) as error:
@@ -94,6 +109,15 @@ def _from_http(where: str, patience: float) -> Iterator[bytes]:
             raise Dropped(_no_byte_for(patience)) from None
         kind = Refused if isinstance(reason, ssl.SSLCertVerificationError) else Dropped
         raise kind(_in_words(reason)) from None
+
+
+def _seconds(told: str | None) -> float:
+    """What a server says of when to come again, as seconds from now; 0 where it says nothing of use."""
+    with suppress(ValueError):
+        return float(told or "")
+    with suppress(ValueError, TypeError):  # one without its zone cannot be subtracted
+        return (parsedate_to_datetime(told or "") - datetime.now(UTC)).total_seconds()
+    return 0.0
 
 
 def _request(where: str) -> urllib.request.Request:

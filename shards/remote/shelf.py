@@ -1,8 +1,8 @@
 """A data set behind an address: whole shards are fetched ahead into a bounded cache on this machine.
 
-Shards come over networks that drop, stall and lie: each is tried several times, and counts only once its
-size and its sha256 are those in the index. All processes of a machine share the cache, so each shard is
-fetched once.
+Shards come over networks that drop, stall and lie: each is tried several times, or for an hour by who is amid
+reading them, and counts only once its size and its sha256 are those in the index. All processes of a machine
+share the cache, so each shard is fetched once.
 """
 
 import hashlib
@@ -10,21 +10,19 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
 
 from fes.errors import InputError
 from shards.remote.addresses import address, checked_base, shown
+from shards.remote.attempts import OUTAGE, Attempts
 from shards.remote.cache import Cache, Wanted
-from shards.remote.opener import Dropped, Refused, chunks
+from shards.remote.opener import Altered
 
 DOCUMENT_LIMIT_BYTES = 1 << 28
 FETCHERS = 2
 """Threads that fetch ahead in each process. Processes that read the same shards wait for one another's, so
 this is also about how many are on their way to a machine at a time."""
-
-Result = TypeVar("Result")
 
 
 class CachedShards:
@@ -39,6 +37,7 @@ class CachedShards:
         patience: float = 30.0,
         attempts: int = 5,
         pause: float = 1.0,
+        outage: float = OUTAGE,
     ) -> None:
         """
         Args:
@@ -49,13 +48,14 @@ class CachedShards:
             patience: seconds without a byte after which an attempt has failed.
             attempts: how often a file is tried.
             pause: seconds between the first two attempts; doubles after each.
+            outage: for how many seconds a file is tried instead, once files were asked for ahead.
 
         Raises:
             InputError: the address makes no sense.
         """
         self.base = checked_base(base)
         self._cache = Cache(cache, limit_bytes)
-        self._patience, self._attempts, self._pause = patience, attempts, pause
+        self._attempts, self._outage, self._endures = Attempts(patience, attempts, pause), outage, False
         self._plans: dict[int, _Plan] = {}
         self.remedy = (
             "what lies there is no better, or its copy here would be: build the data set there again, or "
@@ -71,7 +71,9 @@ class CachedShards:
         Raises:
             InputError: as `open` does, or the file is too large to be a document.
         """
-        return self._attempt(name, lambda arriving: _joined(arriving, f"{shown(self.base)}: '{name}'"))
+        where, told = address(self.base, name), shown(self.base, name)
+        what = f"{shown(self.base)}: '{name}'"
+        return self._attempts.at(where, told, lambda arriving: _joined(arriving, what))
 
     def open(self, name: str, size: int, sha256: str) -> int:
         """A descriptor of a whole, verified shard, to be closed by the caller; waits until it is there.
@@ -81,6 +83,7 @@ class CachedShards:
         Raises:
             InputError: the file cannot be had, however often tried; it is none that the index describes; it
                 is larger than the cache; the cache cannot be written.
+            Lost: files were asked for ahead, and this one cannot be had for longer than an outage lasts.
         """
         shard = Wanted(name, size, sha256)
         file = self._cache.find(shard) if _is_digest(sha256) else None
@@ -95,7 +98,11 @@ class CachedShards:
         Takes the place of what was asked before. Goes only so far that what is not yet opened fits in half
         of the cache, so that nothing is removed before it was used; goes on when a shard is opened. What
         cannot be had is told when it is opened, not here.
+
+        Who asks ahead reads on and on, as a run does that trains, from an address that was right so far: from
+        here on each file is tried for as long as an outage may last.
         """
+        self._endures = True
         self._plan.replace(Wanted(*shard) for shard in shards)
 
     def forget(self, shard: tuple[str, int, str], descriptor: int) -> bool:
@@ -112,38 +119,25 @@ class CachedShards:
         return self._plans.setdefault(os.getpid(), _Plan(self._cache, self._fetch))
 
     def _fetch(self, shard: Wanted, wanted: Callable[[Wanted], bool] = lambda _: True) -> int:
-        address(self.base, shard.name)
+        where, told = address(self.base, shard.name), shown(self.base, shard.name)
         if not _is_digest(shard.sha256) or not isinstance(shard.size, int) or shard.size < 0:
             raise InputError(
                 f"the index of {shown(self.base)} does not tell the size and sha256 of '{shard.name}'; "
                 f"without them it cannot be checked: write the index anew"
             )
 
+        # Who had to wait for the attempts of others has less time for his own.
+        since, seconds = time.monotonic(), self._outage if self._endures else 0.0
+
         def fill(file: int) -> None:
-            if not wanted(shard):  # somebody else's took its time: opened since, and gone again
-                raise _NotWanted
-            self._attempt(shard.name, lambda arriving: _write_verified(arriving, file, shard))
+            def receive(arriving: Iterator[bytes]) -> None:
+                if not wanted(shard):  # attempts took their time: opened since, and gone again
+                    raise _NotWanted
+                _write_verified(arriving, file, shard)
+
+            self._attempts.at(where, told, receive, since, seconds)
 
         return self._cache.obtain(shard, fill, self._plan.window())
-
-    def _attempt(self, name: str, receive: Callable[[Iterator[bytes]], Result]) -> Result:
-        where, told, reason = address(self.base, name), shown(self.base, name), ""
-        for attempt in range(self._attempts):
-            if attempt:
-                time.sleep(self._pause * 2 ** (attempt - 1))
-            try:
-                with closing(chunks(where, self._patience)) as arriving:
-                    return receive(arriving)
-            except Dropped as error:
-                reason = str(error)
-            except Refused as error:
-                raise InputError(
-                    f"cannot fetch {told}: {error}; check the address and the right to read it"
-                ) from None
-        raise InputError(
-            f"cannot fetch {told}: tried {self._attempts} times, and the last time {reason}; "
-            f"check the connection and that the data set there is whole, then start again"
-        )
 
 
 class _NotWanted(Exception):
@@ -239,13 +233,13 @@ def _write_verified(arriving: Iterator[bytes], file: int, shard: Wanted) -> None
     for chunk in arriving:
         received += len(chunk)
         if received > shard.size:
-            raise Dropped(f"more than the {shard.size} bytes that the index tells came")
+            raise Altered(f"more than the {shard.size} bytes that the index tells came")
         digest.update(chunk)
         _write(file, chunk)
     if received < shard.size:
-        raise Dropped(f"the file ended after {received} of {shard.size} bytes")
+        raise Altered(f"the file ended after {received} of {shard.size} bytes")
     if digest.hexdigest() != shard.sha256:
-        raise Dropped("the sha256 was not the one in the index")
+        raise Altered("the sha256 was not the one in the index")
 
 
 def _write(file: int, chunk: bytes) -> None:

@@ -24,9 +24,8 @@ def publish(server: UnreliableServer, name: str, contents: bytes) -> Wanted:
 
 
 def impatient(base: str, cache: Path, **options: float) -> CachedShards:
-    return CachedShards(
-        base, cache, **{"limit_bytes": LIMIT, "patience": 0.3, "attempts": 3, "pause": 0.01, **options}
-    )
+    usual = {"limit_bytes": LIMIT, "patience": 0.3, "attempts": 3, "pause": 0.01, "outage": 0.5}
+    return CachedShards(base, cache, **{**usual, **options})
 
 
 def contents_of(cached: CachedShards, shard: Wanted) -> bytes:

@@ -16,7 +16,7 @@ class UnreliableServer(ThreadingHTTPServer):
     """Serves `files` by name; the first requests for a name go as badly as `faults` says, the others well.
 
     A fault is one of the above, or the number of a status to answer with. Every answer comes `delay` seconds
-    late.
+    late. With `answers` there is an outage after so many, and with `retry_after` it says how long it lasts.
     """
 
     daemon_threads = True
@@ -27,6 +27,8 @@ class UnreliableServer(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {}
         self.faults: dict[str, list[str | int]] = defaultdict(list)
         self.delay = 0.0
+        self.answers: int | None = None
+        self.retry_after: str | None = None
         self.requests: Counter[str] = Counter()
         self.order: list[str] = []
         self.headers: list[dict[str, str]] = []
@@ -57,13 +59,22 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.headers.append(dict(self.headers))
             faults = self.server.faults[name]
             fault = faults.pop(0) if faults else None
+            if self.server.answers is not None and len(self.server.order) > self.server.answers:
+                fault = 503
         time.sleep(self.server.delay)
         if isinstance(fault, int):
-            self.send_error(fault)
+            self._send_fault(fault)
         elif name not in self.server.files:
             self.send_error(404)
         else:
             self._send(self.server.files[name], fault)
+
+    def _send_fault(self, status: int) -> None:
+        self.send_response(status)
+        if self.server.retry_after is not None:
+            self.send_header("Retry-After", self.server.retry_after)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def _send(self, contents: bytes, fault: str | None) -> None:
         half = contents[: len(contents) // 2]
