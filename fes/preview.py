@@ -58,7 +58,7 @@ def _start_of(asked: Asked, mixture: Mixture, before: Config | None) -> str:
     if found := foreseen(config, mixture.fingerprint, asked.allow_change):
         path, changes = found
         return "\n".join([f"goes on from {path}", *(f"from here on: {change}" for change in changes)])
-    take_networks(Networks(config.model, config.seed), config.start)
+    take_networks(Networks(config.model, config.seed), config.start, config.model)
     taken = taken_over(config, before)
     listed = f"\nbegins with the networks of {config.init_from}\n{table(taken)}\n" if taken else ""
     return f"begins {config.run}{listed}"

@@ -12,7 +12,7 @@ from fes.config import Config
 from fes.dials import Dials
 from fes.draws import Noise
 from fes.ema import Ema
-from fes.errors import Lost
+from fes.errors import InputError
 from fes.meters import Meters
 from fes.objectives import Measurements
 
@@ -69,7 +69,7 @@ def fit(
         The step that would have been next.
 
     Raises:
-        Lost: a batch cannot be had.
+        InputError: a batch cannot be had; `hooks.lost` was called, if there was a step before.
     """
     clock, meters = Clock.of(config), Meters()
     for step in itertools.count(start):
@@ -88,7 +88,7 @@ def fit(
         try:
             with meters.waiting():
                 batch = next(batches)
-        except Lost:
+        except InputError:
             if step > start:
                 hooks.lost(step)
             raise

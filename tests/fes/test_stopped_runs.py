@@ -42,9 +42,15 @@ def damaged(drawn_folder, tmp_path) -> Path:
     return folder
 
 
-def test_a_damaged_picture_ends_the_run_with_its_name(tiny_config, damaged, capsys):
-    assert run(dataclasses.replace(tiny_config, data=str(damaged))) == 2
+def test_a_damaged_picture_ends_the_run_with_its_name_and_a_state(tiny_config, damaged, capsys):
+    config = with_total(dataclasses.replace(tiny_config, data=str(damaged)), 1000.0)
+    assert run(config) == 2
     assert re.search(rf"train-000000.tar: member 000000000\.({'|'.join(IMAGES)}) ", sentence(capsys))
+    (last,) = list_states(config.run)
+    skipping = dataclasses.replace(config, stream=StreamConfig(workers=0, on_bad_sample="skip"))
+    step = json.loads((last / "state.json").read_text())["step"]
+    assert run(with_total(skipping, (step + 2) * config.batch / 1000)) == 0
+    assert f"goes on from {last}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("cache", [None, "cache"])
