@@ -159,7 +159,9 @@ def test_everything_is_the_same_on_any_number_of_ranks_in_pieces_and_resumed_on_
         for prefix, least in (("weight/", 50), ("average/", 20), ("dial/", 6)):
             found = differences(each[0], expected, prefix)
             assert len(found) > least
-            assert max(found.values()) < 1e-10
+            # By their size: the pull of strain at pictures of noise is 460,000.
+            sizes = {name: max(1.0, float(expected[name].abs().max())) for name in found}
+            assert max(value / sizes[name] for name, value in found.items()) < 1e-10
             assert all(each[0][name].dtype in (torch.float64, torch.int64) for name in found)
         if way in ("everything", "pieces"):  # the means of the others are of fewer steps
             found = differences(each[0], expected, "measured/")
