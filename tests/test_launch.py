@@ -38,14 +38,17 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
 
 
 def command_of(profile: str, *flags: str) -> tuple[list[str], dict[str, str]]:
-    """The command at the top of a profile, with more flags of the launcher, and the variables before it."""
+    """The command at the top of a profile, with more flags of the launcher, and the variables before it; but
+    without its --config and --data, of which a run has one."""
     text = (REPOSITORY / profile).read_text().replace("\\\n#", "")
     words = shlex.split(next(line for line in text.splitlines() if "accelerate launch" in line)[1:])
     first, script = words.index("accelerate"), words.index("fes/train.py")
     assert words[first : first + 3] == ["accelerate", "launch", "--config_file"]
     assert words[first + 3] == profile
     launcher = [sys.executable, "-m", "accelerate.commands.launch", *words[first + 2 : script], *flags]
-    return [*launcher, *words[script:]], dict(word.split("=") for word in words[:first])
+    once = {at + more for at, word in enumerate(words) if word in ("--config", "--data") for more in (0, 1)}
+    trained = [word for at, word in enumerate(words) if at >= script and at not in once]
+    return [*launcher, *trained], dict(word.split("=") for word in words[:first])
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +250,7 @@ def test_two_pods_of_the_manifest_train_what_two_processes_of_one_machine_do(
         assert container["args"][:1] + container["args"][2:3] == ["--data", "--run"]
         variables = {each["name"]: each["value"] for each in container["env"]}
         variables |= from_operator | ON_CPU | {"RANK": str(rank)}
-        words += [*container["args"], *tiny, "--run", str(tmp_path / "run")]
+        words += [*container["args"][2:], *tiny, "--run", str(tmp_path / "run")]
         core = [CORES[rank % len(CORES)]]
         started.append(processes.start(sys.executable, *words, cores=core, **variables))
     for each in started:

@@ -50,6 +50,7 @@ class Stopping:
         self._asks_at, self._asked_at, self._asked = 0, 0, 0.0
         for number in SIGNALS:
             signal.signal(number, self._note)
+        signal.setitimer(signal.ITIMER_REAL, 0)  # of a run before, in this process
         signal.signal(signal.SIGALRM, self._look)
 
     def _note(self, number: int, _: FrameType | None) -> None:
@@ -64,7 +65,7 @@ class Stopping:
 
     def _look(self, *_: object) -> None:
         patience = SOON if self._ranks == 1 else ORDERLY
-        if self._waits_since is not None and time.monotonic() - self._waits_since > patience:
+        if self._signal and self._waits_since is not None and time.monotonic() - self._waits_since > patience:
             raise _GivenUp
 
     @contextlib.contextmanager

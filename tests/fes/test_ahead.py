@@ -1,6 +1,7 @@
 """Processes that read ahead: in order, told when they stall, told when they die, and gone when not needed."""
 
 import contextlib
+import gc
 import itertools
 import multiprocessing
 import os
@@ -62,6 +63,15 @@ def all_gone(pids: set[int]) -> bool:
             return True
         time.sleep(0.01)
     return False
+
+
+@pytest.fixture(autouse=True)
+def no_others() -> None:
+    """Ends what tests before left: processes of an iterator that nothing has collected yet."""
+    gc.collect()
+    for process in multiprocessing.active_children():
+        process.kill()
+        process.join(10)
 
 
 @pytest.fixture(autouse=True)
