@@ -19,6 +19,7 @@ from fes.evaluation.faces import HELD_OUT, held_out
 from fes.files import check_file
 from fes.judge import (
     Facts,
+    Halfway,
     JudgeConfig,
     check_labels,
     confusion,
@@ -27,8 +28,10 @@ from fes.judge import (
     save_judge,
     train_judge,
 )
+from fes.judge import Judge as Network
 from fes.mixture import Mixture, open_index
 from fes.report import progress
+from fes.runtime.stopping import Stopping
 from fes.selfcheck.command import main as check_gradients
 from fes.synthesis import Export, Synthesize
 from fes.validity import check_shape
@@ -36,7 +39,8 @@ from fes.validity import check_shape
 
 @dataclass(frozen=True)
 class JudgeTrain:
-    """Train a judge on the real pictures of training splits."""
+    """Train a judge on the real pictures of training splits. A training that is stopped goes on with the same
+    command."""
 
     data: str
     """Folder or address of shards; or several with weights, as train.py takes them. What an address holds is
@@ -70,15 +74,32 @@ class JudgeTrain:
         check_labels(held_out)  # before anything long begins
         training = replace(self.training, kind=self.training.architecture)
         judge = new_judge(training.architecture, *shape, training.seed)
-        with progress("judge", "images") as tell:
-            train_judge(judge, mixture.parts(*shape), mixture.weights, training, tell)
+        halfway = self._train(judge, mixture, training)
         if self.half:
             judge.half().float()  # what is counted is what is written
-        with progress("reading held-out pictures", "images") as tell:
+        with interrupted(f"fes: stopped; {GOES_ON}"), progress("reading held-out pictures", "images") as tell:
             counts = judge.confusion(held_out, tell)
         judge.facts = Facts.of(counts, mixture.fingerprint, asdict(training))
         save_judge(self.out, judge, self.half)
+        halfway.remove()
         print(f"{confusion.table(counts)}\nwrote {self.out}: {confusion.summary(counts)} held-out pictures")
+
+    def _train(self, judge: Network, mixture: Mixture, config: JudgeConfig) -> Halfway:
+        """Trains a judge to its end, from where a training of it was stopped."""
+        shape = judge.resolution, judge.channels
+        about = {"resolution": shape[0], "channels": shape[1], "data": mixture.fingerprint, **asdict(config)}
+        stopping = Stopping(1, list)
+        halfway = Halfway(self.out, about, stopping)
+        done = halfway.step * config.batch
+        if done:
+            print(f"goes on from {halfway.path}, after {done:,} images")
+        with stopping.catching(), progress("judge", "images", done) as tell:
+            trained = train_judge(judge, mixture.parts(*shape), mixture.weights, config, tell, halfway)
+        if not trained:
+            seen = halfway.step * config.batch
+            print(f"stopped after {seen:,} of {config.steps * config.batch:,} images and saved; {GOES_ON}")
+            raise SystemExit(stopping.exit_code)
+        return halfway
 
 
 @dataclass(frozen=True)
@@ -153,6 +174,7 @@ COMMANDS = {
 
 
 STOPPED = "fes: stopped; the same command begins anew"
+GOES_ON = "the same command goes on from there"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -114,10 +114,10 @@ class Report:
 
 
 @contextlib.contextmanager
-def progress(name: str, unit: str = "") -> Iterator[Callable[[int, int], None]]:
+def progress(name: str, unit: str = "", before: int = 0) -> Iterator[Callable[[int, int], None]]:
     """Gives what to call with how much is done, and of how much: a bar on a terminal, elsewhere a line at
     each tenth of the way, both with the time left; and how many are done in a second where a `unit` names
-    what is counted."""
+    what is counted. What was done `before` tells nothing about that."""
     console, begun = Console(), time.monotonic()
     if not console.is_terminal:
         told = -1
@@ -126,7 +126,7 @@ def progress(name: str, unit: str = "") -> Iterator[Callable[[int, int], None]]:
             nonlocal told
             if done * 10 // total > told:
                 told = done * 10 // total
-                print(f"{name}: {_so_far(done, total, unit, time.monotonic() - begun)}", flush=True)
+                print(f"{name}: {_so_far(done, total, unit, time.monotonic() - begun, before)}", flush=True)
 
         yield tell
         return
@@ -143,17 +143,17 @@ def progress(name: str, unit: str = "") -> Iterator[Callable[[int, int], None]]:
                 tasks.append(bar.add_task(name, so_far=""))
             now = time.monotonic()
             if done == total or now - drawn > SECONDS_BETWEEN_DRAWINGS:
-                so_far = _so_far(done, total, unit, now - begun)
+                so_far = _so_far(done, total, unit, now - begun, before)
                 bar.update(tasks[0], completed=done, total=total, so_far=so_far, refresh=True)
                 drawn = now
 
         yield show
 
 
-def _so_far(done: int, total: int, unit: str, seconds: float) -> str:
+def _so_far(done: int, total: int, unit: str, seconds: float, before: int) -> str:
     """As `5,056/50,000 images, 410 images/s, 0:01:50 left`; how much is left is told while any is."""
     told = [f"{done:,}/{total:,} {unit}".rstrip()]
-    rate = done / max(seconds, 1e-3)
+    rate = (done - before) / max(seconds, 1e-3)
     if unit:
         told.append(f"{rate:,.{0 if rate >= 10 else 1}f} {unit}/s")
     if 0 < done < total:

@@ -1,6 +1,7 @@
 """What the steps of a run work on, on one rank: batches, noise, and what held-out pictures tell."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -93,8 +94,7 @@ def held_out_for(
     noise_of = noise_for(config, runtime)
 
     def gap(step: int) -> Tensor:
-        with runtime.waiting():
-            pictures = stream[step]
+        pictures = runtime.waited(partial(stream.__getitem__, step))
         batch = Batch(*(runtime.moved(part) for part in pictures))
         critics = CriticObjective(networks, config.loss, dials, stage_at(config, step))
 

@@ -71,7 +71,7 @@ FLOORS = {
         {"attempt", "heartbeat", "engine", "replayed"},
         {"processes"},
     ),
-    "fes/judge": ({"augmentation", "confusion"}, {"network"}, {"training", "file"}),
+    "fes/judge": ({"augmentation", "confusion"}, {"network"}, {"training", "file"}, {"halfway"}),
     "fes/evaluation": (
         {"distances", "similarity", "identity", "probe", "score", "faces", "embedder", "inception", "best"},
         {"regions", "eigenfaces", "figures", "results"},

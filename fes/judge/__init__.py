@@ -5,11 +5,13 @@ networks it grades.
 """
 
 from fes.judge.file import check_distinct, doubts, load_graders, load_judge, save_judge
+from fes.judge.halfway import Halfway
 from fes.judge.network import Facts, Judge, Kind, check_labels, new_judge
 from fes.judge.training import JudgeConfig, train_judge
 
 __all__ = [
     "Facts",
+    "Halfway",
     "Judge",
     "JudgeConfig",
     "Kind",

@@ -1,15 +1,18 @@
 """Training of a judge, on labelled real pictures."""
 
+import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fes.batch import Batch
 from fes.errors import InputError
 from fes.expressions import EXPRESSIONS, UNLABELLED
 from fes.judge.augmentation import augmented, noisy
@@ -24,6 +27,40 @@ _WINDOW = 16384  # samples that are shuffled among each other
 _READERS = 4  # processes that read ahead for a GPU; a CPU is slower than what it reads
 _SMOOTHING = 0.1  # of the labels
 _DECAY = 0.05  # of the weights, in multiples of the learning rate
+
+Data = TypeVar("Data")
+
+
+class Part(Protocol):
+    """Of what a training consists, beside its step."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What going on needs of it."""
+
+    def load_state_dict(self, kept: dict[str, Any], /) -> object:
+        """The same, put back."""
+
+
+Parts = Mapping[str, Part]
+
+
+class Keeper:
+    """What keeps a training that may be stopped; this one keeps nothing, and nothing stops it."""
+
+    def restore(self, parts: Parts) -> int:
+        """Puts what was kept in place, and tells the step to go on with."""
+        return 0
+
+    def stops(self, step: int, parts: Parts) -> bool:
+        """Whether to stop before a step; then what going on needs is kept."""
+        return False
+
+    def waited(self, get: Callable[[], Data]) -> Data:
+        """Data that are waited for; raises `InputError` where they will not come."""
+        return get()
+
+    def keep(self, step: int, parts: Parts) -> None:
+        """Keeps what going on with a step needs."""
 
 
 @dataclass(frozen=True)
@@ -84,32 +121,62 @@ class JudgeConfig:
 
 def train_judge(
     judge: Judge,
-    parts: Sequence[Samples],
+    samples: Sequence[Samples],
     weights: Sequence[float],
     config: JudgeConfig,
     progress: Callable[[int, int], None],
-) -> None:
+    keeper: Keeper | None = None,
+) -> bool:
     """Trains in place on labelled pictures, on a GPU where there is one; unlabelled ones are passed over.
 
-    On a CPU the process keeps the memory that it frees, from then on.
+    On a CPU the process keeps the memory that it frees, from then on. A training that was stopped and goes on
+    ends with the weights of one that was not.
 
     Args:
-        weights: how often each part is drawn from.
+        samples: the pictures of each data set.
+        weights: how often each set is drawn from.
         progress: called with the number of images seen, and of all.
+        keeper: goes on from what was kept, and may stop the training; None: nobody does.
+
+    Returns:
+        Whether the judge is trained to the end.
 
     Raises:
-        InputError: no picture has a label.
+        InputError: no picture has a label; or one cannot be read, and the training up to there is kept.
     """
-    parts, weights = _labelled(parts, weights)
+    samples, weights = _labelled(samples, weights)
+    keeper = keeper or Keeper()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     keep_memory(device.type)
-    half = _computes_in_half(config, device)
-    worth = class_worth(parts, weights, config.balance).to(device)
-    optimiser = torch.optim.AdamW(judge.to(device).train().parameters(), config.rate, weight_decay=_DECAY)
+    learn, parts = _learning(judge.to(device).train(), class_worth(samples, weights, config.balance), config)
+    stream = Stream(samples, weights=weights, seed=config.seed, batch=config.batch, window=_WINDOW)
+    step = keeper.restore(parts)
+    batches = stream.batches(step, _READERS if device.type == "cuda" else 0)
+    with contextlib.closing(batches):
+        while step < config.steps:
+            if keeper.stops(step, parts):
+                return False
+            try:
+                batch = keeper.waited(partial(next, batches))
+            except InputError:
+                keeper.keep(step, parts)
+                raise
+            learn(step, batch)
+            step += 1
+            progress(step * config.batch, config.steps * config.batch)
+    keeper.keep(step, parts)
+    judge.to("cpu").eval()
+    return True
+
+
+def _learning(judge: Judge, worth: Tensor, config: JudgeConfig) -> tuple[Callable[[int, Batch], None], Parts]:
+    """What takes a step of the training, and all that changes in one."""
+    device = next(judge.parameters()).device
+    worth, half = worth.to(device), _computes_in_half(config, device)
+    optimiser = torch.optim.AdamW(judge.parameters(), config.rate, weight_decay=_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.rate, total_steps=config.steps + 1)
-    stream = Stream(parts, weights=weights, seed=config.seed, batch=config.batch, window=_WINDOW)
-    readers = _READERS if device.type == "cuda" else 0
-    for step, batch in zip(range(config.steps), stream.batches(0, readers), strict=False):
+
+    def learn(step: int, batch: Batch) -> None:
         x = augmented(to_float(batch.image.to(device, non_blocking=True)), config.seed, step, config.augment)
         x = noisy(x, config.seed, step, config.noise)
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
@@ -118,8 +185,8 @@ def train_judge(
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         schedule.step()
-        progress((step + 1) * config.batch, config.steps * config.batch)
-    judge.to("cpu").eval()
+
+    return learn, {"judge": judge, "optimiser": optimiser, "schedule": schedule}
 
 
 def _labelled(

@@ -153,18 +153,17 @@ class Runtime:
         return readers_for(self.device, cores_of_rank(self.launch)) if asked is None else asked
 
     def placed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The batches, on this rank's device. Raises `Lost` as `waiting` does."""
+        """The batches, on this rank's device. Raises `Lost` as `waited` does."""
         while True:
-            with self.waiting():
-                batch = next(batches, None)
+            batch = self.waited(partial(next, batches, None))
             if batch is None:
                 return
             self._pulse.takes_step()
             yield Batch(*(part.to(self.device, non_blocking=True) for part in batch))
 
-    def waiting(self) -> contextlib.AbstractContextManager[None]:
-        """Around what waits for data: raises `Lost` where they do not come and this rank is asked to stop."""
-        return self._stopping.waiting()
+    def waited(self, get: Callable[[], Value]) -> Value:
+        """Data that are waited for: raises `Lost` where they do not come and this rank is asked to stop."""
+        return self._stopping.waited(get)
 
     def moved(self, drawn: Tensor) -> Tensor:
         """A tensor that was made on the CPU, on this rank's device; the CPU does not wait for it."""

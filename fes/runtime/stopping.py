@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
+from typing import TypeVar
 
 from fes.errors import Lost
 
@@ -25,6 +26,9 @@ _INSISTING = (
     "\nstops and saves after this step; Ctrl-C once more ends it at once, and what came after the last state "
     "is lost"
 )
+
+
+Data = TypeVar("Data")
 
 
 class _GivenUp(BaseException):
@@ -69,22 +73,34 @@ class Stopping:
             raise _GivenUp
 
     @contextlib.contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Inside, the main thread waits for data: a signal that asks to stop ends that, too, if not at once.
+    def catching(self) -> Iterator[None]:
+        """Inside, signals are caught; afterwards they do what they did before."""
+        before = {number: signal.getsignal(number) for number in (*SIGNALS, signal.SIGALRM)}
+        self.catch_signals()
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            for number, answer in before.items():
+                signal.signal(number, answer)
+
+    def waited(self, get: Callable[[], Data]) -> Data:
+        """Data that the main thread waits for: a signal that asks to stop ends that, too, if not at once.
 
         Raises:
             Lost: it did, with the exit code that belongs to the signal.
         """
         self._waits_since = time.monotonic()
         try:
-            yield
+            try:
+                return get()
+            finally:  # from here on nobody gives up; who does until then is still met below
+                self._waits_since = None
         except _GivenUp:
             signal.setitimer(signal.ITIMER_REAL, 0)
             name = signal.Signals(self._signal).name
             told = f"{name} came, and data that were waited for did not: the same command goes on"
             raise Lost(told, self.exit_code) from None
-        finally:
-            self._waits_since = None
 
     def before(self, step: int) -> bool:
         """Whether any rank was asked to stop; the same answer on all ranks, asked at every step."""

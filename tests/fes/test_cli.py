@@ -9,6 +9,7 @@ from importlib import metadata
 
 import numpy as np
 import pytest
+import torch
 
 from fes.cli import main
 from fes.judge import load_judge, save_judge
@@ -44,25 +45,56 @@ def test_a_judge_is_trained_and_tested(drawn_folder, drawn_index, tmp_path, caps
     assert sentence == f"right on {facts.accuracy:.4f} of 42 labelled pictures"
 
 
-@contextlib.contextmanager
-def interrupted_at_the_first_batch(title, unit):
-    yield lambda done, of: signal.raise_signal(signal.SIGINT)
+def signalled(at: int, number: int):
+    """A bar that sends a signal when so many pictures were seen."""
+
+    @contextlib.contextmanager
+    def bar(title, unit, before=0):
+        yield lambda done, of: signal.raise_signal(number) if done == at else None
+
+    return bar
 
 
-def test_ctrl_c_ends_a_judges_training_in_one_sentence_and_leaves_nothing(
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_judges_training_that_a_signal_stops_is_saved_and_goes_on_to_the_same_weights(
+    number, drawn_folder, tmp_path, capsys, monkeypatch
+):
+    how = ["judge", "train", "--data", str(drawn_folder), "--kind", "plain", "--batch", "8", "--kimg", "0.08"]
+    one, other = (["--out", str(tmp_path / f"{name}.safetensors")] for name in "ab")
+    main([*how, *other])
+    before = signal.getsignal(number)
+    with monkeypatch.context() as patched:
+        patched.setattr("fes.cli.progress", signalled(24, number))
+        with pytest.raises(SystemExit) as ended:
+            main([*how, *one])
+    assert ended.value.code == 128 + number
+    assert signal.getsignal(number) is before
+    told = capsys.readouterr().out.splitlines()[-1]
+    assert told == "stopped after 24 of 80 images and saved; the same command goes on from there"
+    main([*how, *one])
+    place = tmp_path / "a.safetensors.halfway"
+    assert capsys.readouterr().out.startswith(f"goes on from {place}, after 24 images\njudge: 32/80 images")
+    first, second = (load_judge(tmp_path / f"{name}.safetensors").state_dict() for name in "ab")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a.safetensors", "b.safetensors"]
+
+
+def test_ctrl_c_while_held_out_pictures_are_read_loses_nothing_of_the_training(
     drawn_folder, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr("fes.cli.progress", interrupted_at_the_first_batch)
-    asked = ["judge", "train", "--data", str(drawn_folder), "--out", str(tmp_path / "a.safetensors")]
+    how = ["judge", "train", "--data", str(drawn_folder), "--kind", "plain", "--batch", "8", "--kimg", "0.08"]
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     try:
-        with pytest.raises(SystemExit) as ended:
-            main([*asked, "--batch", "8", "--kimg", "0.08"])
+        with monkeypatch.context() as patched:
+            patched.setattr("fes.cli.progress", signalled(42, signal.SIGINT))
+            with pytest.raises(SystemExit) as ended:
+                main([*how, "--out", str(tmp_path / "a.safetensors")])
     finally:
         signal.signal(signal.SIGINT, before)
     assert ended.value.code == 130
-    assert capsys.readouterr().err == "fes: stopped; the same command begins anew\n"
-    assert list(tmp_path.iterdir()) == []
+    assert capsys.readouterr().err == "fes: stopped; the same command goes on from there\n"
+    main([*how, "--out", str(tmp_path / "a.safetensors")])
+    assert "judge:" not in capsys.readouterr().out
 
 
 def test_a_judge_of_several_sets_reads_the_shape_that_is_asked_for(

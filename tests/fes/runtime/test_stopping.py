@@ -91,11 +91,13 @@ def test_a_signal_ends_the_waiting_for_data_that_do_not_come_with_its_own_code(r
 
 
 def wait_and_mistake_what_ends_it(asking: Stopping) -> None:
-    with asking.waiting():
+    def read() -> None:
         try:
             time.sleep(60)
         except Exception:  # as readers of damaged files do
             time.sleep(60)
+
+    asking.waited(read)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -103,10 +105,14 @@ def test_data_that_come_soon_after_a_signal_are_taken():
     asking = Stopping(1, list)
     asking.catch_signals()
     time.sleep(0.3)
+
+    def signalled() -> str:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.1)
+        return "data"
+
     for _ in range(4):
-        with asking.waiting():
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(0.1)
+        assert asking.waited(signalled) == "data"
     assert asking.before(7)
     assert asking.exit_code == 143
 
