@@ -35,6 +35,10 @@ class Lost(InputError):
         self.code = code
 
 
+class Unreachable(InputError):
+    """An address that may be right did not answer; a run that has begun knows that it is."""
+
+
 class DamagedSample(InputError):
     """One sample is not what was written, and never will be: reading on without it is possible.
 

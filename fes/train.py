@@ -28,7 +28,7 @@ from fes.cast import build
 from fes.clock import Clock
 from fes.commandline import interrupted, readers_may_leave
 from fes.config import Config
-from fes.errors import InputError, told_in_one_sentence
+from fes.errors import InputError, Lost, Unreachable, told_in_one_sentence
 from fes.evaluation.in_loop import evaluation_for
 from fes.files import hold_folder, make_folder, write_file
 from fes.forewarning import forewarn
@@ -185,7 +185,12 @@ def _asked_for(arguments: Sequence[str]) -> list[Task]:
 
 
 def _task(asked: Asked) -> Task:
-    mixture = Mixture.load(asked.config.data, asked.config.stream)
+    try:
+        mixture = Mixture.load(asked.config.data, asked.config.stream)
+    except Unreachable as error:
+        if list_states(asked.config.run):  # it was reached before, and who started this anew may do so again
+            raise Lost(str(error)) from None
+        raise
     return Task(dataclasses.replace(asked, config=resolve(asked.config, mixture)), mixture)
 
 

@@ -14,7 +14,7 @@ from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gath
 from torch import Tensor, nn
 
 from fes.batch import Batch
-from fes.errors import InputError
+from fes.errors import InputError, Lost
 from fes.hardware import Hardware, pieces
 from fes.machine import keep_memory
 from fes.runtime.attempt import METHOD, end_gathering
@@ -203,12 +203,15 @@ class Runtime:
         """Ends all ranks where any of them has a fault, which the main rank tells; all have to call it.
 
         Raises:
-            InputError: on the main rank: the fault, with the ranks that have it where not all do.
-            SystemExit: with code 2, on the others.
+            InputError: on the main rank: the fault, with the ranks that have it where not all do; `Lost`
+                where another start may heal all of them.
+            SystemExit: with the same code, on the others.
         """
-        faults = self.gathered(None if fault is None else str(fault))
-        if any(faults):
-            raise InputError(in_one_sentence(faults)) if self.is_main else SystemExit(2)
+        faults = self.gathered(fault and (str(fault), fault.code))
+        if not any(faults):
+            return
+        fault = fault_of_all(faults)
+        raise fault if self.is_main else SystemExit(fault.code)
 
     def wait(self) -> None:
         """Until every rank is here."""
@@ -280,14 +283,17 @@ def readers_for(device: torch.device, cores_of_rank: int) -> int:
     return few if device.type == "cpu" else min(max(cores_of_rank - 1, few), most)
 
 
-def in_one_sentence(faults: Sequence[str | None]) -> str:
-    """The faults of all ranks, by rank: what all have once, else each with those that have it."""
-    if len(set(faults)) == 1:
-        return str(faults[0])
+def fault_of_all(faults: Sequence[tuple[str, int] | None]) -> InputError:
+    """The faults of all ranks, a sentence and an exit code each, as one: what all have is told once, else
+    each with those that have it. `Lost` where another start may heal all of them."""
     ranks: dict[str, list[str]] = {}
     for rank, fault in enumerate(faults):
-        if fault is not None:
-            ranks.setdefault(fault, []).append(str(rank))
-    return "; ".join(
-        f"rank{'s' * (len(those) > 1)} {', '.join(those)}: {fault}" for fault, those in ranks.items()
+        if fault:
+            ranks.setdefault(fault[0], []).append(str(rank))
+    told = "; ".join(
+        f"rank{'s' * (len(those) > 1)} {', '.join(those)}: {each}" for each, those in ranks.items()
     )
+    if len(set(faults)) == 1:
+        told = next(iter(ranks))
+    code = min(fault[1] for fault in faults if fault)
+    return InputError(told) if code == InputError.code else Lost(told, code)

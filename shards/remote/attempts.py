@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import NamedTuple, TypeVar
 
-from fes.errors import InputError, Lost
+from fes.errors import InputError, Lost, Unreachable
 from shards.remote.opener import Altered, Dropped, Refused, chunks
 
 OUTAGE = 3600.0
@@ -43,7 +43,8 @@ class Attempts(NamedTuple):
             seconds: for how long to try, from `since` on by the monotonic clock; 0: `most` times.
 
         Raises:
-            InputError: no attempt will do better, or something else came as often as is tried.
+            InputError: no attempt will do better, or something else came as often as is tried; `Unreachable`
+                where nothing came.
             Lost: the file could not be had in all those seconds.
         """
         altered = 0
@@ -73,7 +74,8 @@ def _spread(pause: float) -> float:
 
 
 def _in_vain(told: str, attempts: int, last: Dropped) -> InputError:
-    return InputError(
+    kind = InputError if isinstance(last, Altered) else Unreachable
+    return kind(
         f"cannot fetch {told}: tried {attempts} times, and the last time {last}; "
         f"check the connection and that the data set there is whole, then start again"
     )

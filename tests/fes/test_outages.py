@@ -118,3 +118,13 @@ def test_a_server_that_is_away_when_a_run_begins_is_told_at_once(config, server,
     server.answers = 0
     assert run(config) == 2
     assert "index.json: tried 2 times" in sentence(capsys)
+
+
+def test_a_server_that_is_away_when_a_run_is_to_go_on_is_told_at_once_with_the_code_of_another_start(
+    config, server, capsys, monkeypatch
+):
+    with_outage(monkeypatch, 600.0)
+    assert run(with_total(config, 0.016)) == 0
+    server.answers = 0
+    assert run(config) == 134
+    assert "index.json: tried 2 times" in sentence(capsys)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from fes.runtime.processes import in_one_sentence, readers_for
+from fes.errors import Lost
+from fes.runtime.processes import fault_of_all, readers_for
 
 pytestmark = pytest.mark.alone
 
@@ -29,19 +30,26 @@ def start(program: str = START, **launcher: str) -> subprocess.CompletedProcess[
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
+NO_DATA, CUT, MISSING = ("no such data", 2), ("a is cut short", 2), ("b is missing", 2)
+AWAY = "cannot be reached", 134
+
+
 @pytest.mark.parametrize(
-    ("faults", "told"),
+    ("faults", "told", "code"),
     [
-        (["no such data", "no such data"], "no such data"),
-        ([None, "no such data"], "rank 1: no such data"),
-        (
-            ["a is cut short", None, "b is missing", "a is cut short"],
-            "ranks 0, 3: a is cut short; rank 2: b is missing",
-        ),
+        ([NO_DATA, NO_DATA], "no such data", 2),
+        ([None, NO_DATA], "rank 1: no such data", 2),
+        ([CUT, None, MISSING, CUT], "ranks 0, 3: a is cut short; rank 2: b is missing", 2),
+        ([AWAY, AWAY], "cannot be reached", 134),
+        ([None, AWAY], "rank 1: cannot be reached", 134),
+        ([AWAY, CUT], "rank 0: cannot be reached; rank 1: a is cut short", 2),
     ],
 )
-def test_faults_are_told_with_the_ranks_that_have_them(faults: list[str | None], told: str) -> None:
-    assert in_one_sentence(faults) == told
+def test_faults_are_told_with_the_ranks_that_have_them_and_are_of_users_unless_a_start_may_heal_all(
+    faults: list[tuple[str, int] | None], told: str, code: int
+) -> None:
+    fault = fault_of_all(faults)
+    assert (str(fault), fault.code, isinstance(fault, Lost)) == (told, code, code != 2)
 
 
 def test_ranks_wait_for_one_that_decodes_for_hours() -> None:
