@@ -21,6 +21,7 @@ import tyro
 from fes import __version__
 from fes.errors import InputError, nearest
 from fes.helptexts import give_help_texts
+from fes.misread import complaints_in_one_sentence
 from shards.schema import Square
 
 Commands = type | Mapping[str, "Commands"]
@@ -49,12 +50,13 @@ def parsed(kind: type[Kind], arguments: Sequence[str], prog: str, **more: Any) -
         more: what `tyro.cli` takes besides, such as `default` and `config`.
 
     Raises:
-        InputError: there are words for which there is no place.
-        SystemExit: with code 0 after the help that was asked for; with code 2, a flag is missing, or its
-            value does not parse.
+        InputError: there are words for which there is no place; a flag is missing, or its value does not
+            parse.
+        SystemExit: with code 0 after the help that was asked for.
     """
     give_help_texts(kind)
-    filled, rest = tyro.cli(kind, args=arguments, prog=prog, return_unknown_args=True, **more)
+    with complaints_in_one_sentence(prog):
+        filled, rest = tyro.cli(kind, args=arguments, prog=prog, return_unknown_args=True, **more)
     if rest:
         _refuse(rest, kind, prog)
     return filled

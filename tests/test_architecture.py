@@ -31,6 +31,7 @@ LAYERS = (
         "drawing",
         "helptexts",
     },
+    {"misread"},
     {"edges", "hardware", "config", "tree", "files", "commandline", "order", "mix", "augment", "shipped"},
     {"validity", "levels", "framing", "pictures"},
     {"keys", "photograph", "clock", "blocks", "losses", "dials", "reading", "ahead", "mixture"},

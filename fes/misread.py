@@ -1,0 +1,94 @@
+"""What tyro says in boxes of a command line that it cannot read, in one sentence."""
+
+import contextlib
+import io
+import re
+import sys
+from collections.abc import Iterator, Sequence
+
+from fes.errors import InputError, nearest
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_RULE = re.compile(r"[─-]{5,}")
+_VALUES = re.compile(r"'([^']*)'(?=[],]|$)")
+_NUMBERS = {
+    "INT": ("a whole number", "whole numbers"),
+    "FLOAT": ("a number", "numbers"),
+}
+
+
+@contextlib.contextmanager
+def complaints_in_one_sentence(prog: str) -> Iterator[None]:
+    """Turns tyro's complaint, with which it ends the program, into an `InputError`. One that is of no known
+    kind is printed as it is.
+
+    Raises:
+        InputError: a flag is missing, or has no value, or none of its kind.
+        SystemExit: with code 2, after a complaint of another kind.
+    """
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            yield
+    except SystemExit as end:
+        if end.code == 2 and (told := sentence(said.getvalue(), prog)):
+            said = io.StringIO()
+            raise InputError(told) from None
+        raise
+    finally:
+        sys.stderr.write(said.getvalue())
+
+
+def sentence(box: str, prog: str) -> str:
+    """What a box of tyro's complains of, and where to read on; nothing where it is of no known kind."""
+    _, *lines = [line.strip("│╭╮╰╯").rstrip() for line in _COLOURS.sub("", box).splitlines()] or [""]
+    if lines and _RULE.fullmatch(lines[0].strip()):  # of terminals that know no lines for boxes
+        lines = lines[1:]
+    rules = [at for at, line in enumerate(lines) if _RULE.fullmatch(line.strip())]
+    told = _told(lines[: rules[0]], " ".join(lines[rules[0] + 1 :])) if rules else ""
+    return told and f"{told}; '{prog} --help' tells more"
+
+
+def _told(lines: Sequence[str], more: str) -> str:
+    words = " ".join(" ".join(lines).split())
+    if found := re.match(r"Error parsing ([^ :]+): (.*)", words):
+        return _of_no_kind(found[1], found[2], more)
+    if found := re.match(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\)\.", words):
+        return f"{found[2]} is '{found[1]}'{nearest(found[1], _VALUES.findall(found[3]))}"
+    if found := re.match(r"Missing value for argument '(.*)'\. Expected (\d+) value", words):
+        what = "its value" if found[2] == "1" else f"its {found[2]} values"
+        return f"{found[1]} has no value: write {what} after it"
+    return _missing(lines) if words.startswith("Missing from ") else ""
+
+
+def _of_no_kind(flag: str, reason: str, more: str) -> str:
+    """Of a value that does not parse; `more` holds the flag with what should follow it, as `INT`."""
+    wanted = re.search(rf"{re.escape(flag)} (.*?)  ", more)
+    kind = next((kind for kind in _NUMBERS if wanted and kind in wanted[1]), None)
+    values = _VALUES.findall(reason.partition("Got errors")[0])
+    if kind is None or not values:
+        return f"{flag}: {reason}"
+    must_be = _NUMBERS[kind]["..." in wanted[1]] + (", or None" if "None" in wanted[1] else "")
+    return f"{flag} is '{' '.join(values)}': it must be {must_be}"
+
+
+def _missing(lines: Sequence[str]) -> str:
+    """Of flags that have to be given: each with the first clause of its help."""
+    helps: dict[str, str] = {}
+    begin = next(
+        at for at, line in enumerate(lines) if line.endswith(":")
+    )  # after `Missing from fes evaluate:`
+    for line in lines[begin + 1 :]:
+        if len(line) - len(line.lstrip()) < 8:
+            name = line.split()[0]
+            helps[name] = ""
+        else:
+            helps[name] += f" {line.strip()}"
+    told = [name + _clause(text.replace("(required)", "").strip()) for name, text in helps.items()]
+    return f"{' and '.join(told)} {'is' if len(told) == 1 else 'are'} missing"
+
+
+def _clause(text: str) -> str:
+    """`The folder to write to; made where it is not there.` -> ` (the folder to write to)`."""
+    first = re.split(r"[.:;](?: |$)", text)[0]
+    return f" ({first[:1].lower()}{first[1:]})" if first else ""
