@@ -152,6 +152,14 @@ def export_snapshot(weights: Sequence[Path], out: Path, note: str = "") -> None:
     write_file(out, save(halves, metadata | changed))
 
 
+def is_export(path: Path) -> bool:
+    """Whether a file was written by `export_snapshot`: neither by a run nor by something else."""
+    try:
+        return "note" in _read(path)[1]
+    except InputError:
+        return False
+
+
 def _check_alike(kept: dict[Path, Snapshot]) -> None:
     """Raises `InputError` where the mean of snapshots would be none of anything."""
     (first, one), *others = kept.items()

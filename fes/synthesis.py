@@ -23,7 +23,7 @@ from fes.judge import load_judge
 from fes.photograph import Fine, Photograph
 from fes.pictures import as_image, check_ending, told_by_name, write_picture
 from fes.shipped import shipped_judge, shipped_retoucher, shipped_synthesizer
-from fes.snapshot import export_snapshot, find_snapshot, load_snapshot
+from fes.snapshot import export_snapshot, find_snapshot, is_export
 from fes.synthesizer import Synthesizer
 
 _LEAST = 24
@@ -219,10 +219,8 @@ def _check_free(out: Path, sources: Sequence[Path]) -> None:
         return
     if any(out.samefile(source) for source in sources):
         raise InputError(f"--out is {out}, which is exported: name another file")
-    try:
-        load_snapshot(out)
-    except InputError:
-        raise InputError(f"--out is {out}, which is there and holds no snapshot: name another file") from None
+    if not is_export(out):
+        raise InputError(f"--out is {out}, which is there and was not exported: name another file")
 
 
 @contextlib.contextmanager

@@ -154,10 +154,16 @@ def test_what_comes_with_fes_is_used_where_nothing_is_named(
 def test_an_export_takes_the_place_of_an_earlier_one_and_of_nothing_else(
     snapshot_file, drawn_judge, tmp_path, capsys
 ):
-    own, guide, out = (tmp_path / f"{name}.safetensors" for name in ("own", "guide", "out"))
-    shutil.copy(snapshot_file, own)
+    own, other, guide, text, out = (
+        tmp_path / f"{name}.safetensors" for name in ("own", "other", "guide", "text", "out")
+    )
+    for of_a_run in (own, other):
+        shutil.copy(snapshot_file, of_a_run)
     save_judge(guide, drawn_judge)
-    for place, told in ((own, "which is exported"), (guide, "which is there and holds no snapshot")):
+    text.write_text("words")
+    places = {own: "which is exported"}
+    places |= dict.fromkeys((other, guide, text), "which is there and was not exported")
+    for place, told in places.items():
         before = place.read_bytes()
         assert sentence(capsys, "export", "--weights", own, "--out", place).endswith(
             f"{told}: name another file"
