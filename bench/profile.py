@@ -28,10 +28,12 @@ from fes.batch import Batch
 from fes.config import Config
 from fes.decoded import DecodedSplit, decode_to
 from fes.ema import Ema
+from fes.hardware import Hardware
 from fes.machine import keep_memory
 from fes.meters import Meters
 from fes.networks import Networks
 from fes.players import bare_players
+from fes.runtime.precision import set_arithmetic
 from fes.snapshot import save_snapshot
 from fes.stream import Stream
 from shards.build.writer import BuildOptions, build
@@ -193,6 +195,7 @@ def _update(optimiser: torch.optim.Optimizer) -> None:
 def run(options: Profile) -> None:
     """Measures, prints and keeps the result."""
     torch.set_num_threads(options.threads)
+    set_arithmetic(Hardware(), torch.device(options.device))
     keep_memory(options.device)
     about = {**vars(options), **machine(options.device)}
     with tempfile.TemporaryDirectory() as folder:

@@ -22,9 +22,11 @@ from fes.batch import Batch
 from fes.config import Config, ModelConfig
 from fes.decoded import DecodedSplit, decode_to
 from fes.draws import Noise, noise
+from fes.hardware import Hardware
 from fes.machine import keep_memory
 from fes.networks import Networks
 from fes.players import BarePlayer, bare_players
+from fes.runtime.precision import set_arithmetic
 from fes.stream import Stream
 from shards.build.writer import BuildOptions, build
 from shards.drawing.faces import draw_identities, render
@@ -79,6 +81,7 @@ def measure(options: Options, folder: Path) -> dict[str, float]:
     }
     for name, stream in streams.items():
         rates[name] = images_per_second(stream.__getitem__, options.batch, options)
+    set_arithmetic(Hardware(), torch.device(options.device))
     keep_memory(options.device)  # as training does, and building does not
     batch = Batch(*(part.to(options.device) for part in streams["reading shards"][0]))
     model = ModelConfig(resolution=options.resolution, channels=1)

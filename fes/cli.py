@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
+import torch
 import tyro
 
 from fes.bench import Bench
@@ -17,6 +18,7 @@ from fes.errors import InputError, told_in_one_sentence
 from fes.evaluation.command import EvaluateOptions, evaluate_command
 from fes.evaluation.faces import HELD_OUT, held_out
 from fes.files import check_file
+from fes.hardware import Hardware
 from fes.judge import (
     Facts,
     Halfway,
@@ -31,6 +33,7 @@ from fes.judge import (
 from fes.judge import Judge as Network
 from fes.mixture import Mixture, open_index
 from fes.report import progress
+from fes.runtime.precision import set_arithmetic
 from fes.runtime.stopping import Stopping
 from fes.selfcheck.command import main as check_gradients
 from fes.synthesis import Export, Synthesize
@@ -88,6 +91,7 @@ class JudgeTrain:
         """Trains a judge to its end, from where a training of it was stopped."""
         shape = judge.resolution, judge.channels
         about = {"resolution": shape[0], "channels": shape[1], "data": mixture.fingerprint, **asdict(config)}
+        set_arithmetic(Hardware(), torch.device("cuda" if torch.cuda.is_available() else "cpu"))
         stopping = Stopping(1, list)
         halfway = Halfway(self.out, about, stopping)
         done = halfway.step * config.batch

@@ -208,4 +208,6 @@ def _split(away: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     own = torch.arange(last + 1, device=away.device).reshape((-1, 1) if axis == 1 else (1, -1))
     place = (own + away).clamp(0, last)
     before = place.detach().floor().clamp_max(last - 1)
+    # A network that diverges bends by NaN: that is to be seen in the picture, and not to end a GPU.
+    before = before.nan_to_num(0.0)
     return before.long(), (place - before)[:, None]

@@ -139,7 +139,10 @@ class Recorder:
             path, self.ema, self.config, kimg, self.mixture.summary(), guide.sha256 if guide else ""
         )
         average = self.ema.average
-        rows = all_expressions(average["encoder"], average["generator"], self.faces)
+        draw = partial(all_expressions, average["encoder"], average["generator"])
+        rows = torch.cat(
+            [draw(face) for face in self.faces.split(1)]
+        )  # a GPU may have no room for all at once
         grid = sheet(rows.cpu().numpy())
         write_picture(grid, self.config.run / "grids" / f"grid-{kimg:010.3f}.png")
         self.report.grid(kimg, grid)

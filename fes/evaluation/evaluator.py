@@ -132,7 +132,7 @@ class Evaluator:
 
     def _codes(self, encoder: nn.Module) -> np.ndarray:
         """z of all held-out faces, [faces, latent_dim]."""
-        codes = [encoder(to_float(part.to(self.device))) for part in self.faces.held.image.split(256)]
+        codes = [encoder(to_float(part.to(self.device))) for part in self.faces.held.image.split(FACES)]
         return torch.cat([getattr(code, "z", code).flatten(1) for code in codes]).float().cpu().numpy()
 
     @cached_property

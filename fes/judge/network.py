@@ -35,8 +35,8 @@ _STAGES: dict[Kind, tuple[int, int, int, int]] = {
 the slim one at twice that; of the plain one's convolutions."""
 _DEPTH = 2
 """Blocks of the deep network in each stage."""
-_AT_ONCE = 256
-"""Pictures that are read at a time: more take memory and no less time."""
+_AT_ONCE = 256 * 48**2
+"""Pixels of the pictures that are read at a time: more take memory and no less time."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,11 @@ class Judge(nn.Module):
 
     @torch.no_grad()  # not inference mode: features may be what another network learns from
     def _in_parts(self, image: Tensor, answer: Callable[[Tensor], Tensor]) -> Tensor:
-        return torch.cat([answer(to_float(part)) for part in image.split(_AT_ONCE)])
+        return torch.cat([answer(to_float(part)) for part in image.split(self._at_once)])
+
+    @property
+    def _at_once(self) -> int:
+        return max(1, _AT_ONCE // self.resolution**2)
 
     def check_shape(self, resolution: int, channels: int) -> None:
         """Raises `InputError` unless the judge reads pictures of the shape that is drawn."""
@@ -135,8 +139,8 @@ class Judge(nn.Module):
         labelled = [np.flatnonzero(samples.labels != UNLABELLED) for samples in parts]
         total = sum(map(len, labelled))
         for samples, known in zip(parts, labelled, strict=True):
-            for start in range(0, len(known), _AT_ONCE):
-                some = known[start : start + _AT_ONCE]
+            for start in range(0, len(known), self._at_once):
+                some = known[start : start + self._at_once]
                 image = torch.from_numpy(np.stack([samples.image(int(p)) for p in some]))
                 counts += count(samples.labels[some], self.read(image).numpy())
                 progress(int(counts.sum()), total)

@@ -130,7 +130,7 @@ def train_judge(
     """Trains in place on labelled pictures, on a GPU where there is one; unlabelled ones are passed over.
 
     On a CPU the process keeps the memory that it frees, from then on. A training that was stopped and goes on
-    ends with the weights of one that was not.
+    ends with the weights of one that was not; on a GPU, whose sums come in any order, but for rounding.
 
     Args:
         samples: the pictures of each data set.

@@ -184,6 +184,8 @@ class Heartbeat:
 
 def _may_be_gone_next_time(error: BaseException | None) -> bool:
     """Whether an exception tells of the machine or of the network, rather than of the program."""
+    if "device-side assert" in str(error):
+        return False  # a wrong index, which would come again
     device = getattr(torch, "AcceleratorError", torch.distributed.DistError)
     return _is_about_another_rank(error) or isinstance(error, device)
 

@@ -267,9 +267,10 @@ class Runtime:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Leaves the group of processes, whose threads would now and then abort a process that ends in it.
 
-        Not after a fault: there another rank may be missing, and be waited for.
+        Not after a fault: there another rank may be missing, and be waited for. NCCL waits for it also where
+        gloo does not, after what a rank alone tells its user.
         """
-        if kind is None or issubclass(kind, InputError | SystemExit):
+        if kind is None or (issubclass(kind, InputError | SystemExit) and self.device.type == "cpu"):
             self.close()
 
     def close(self) -> None:

@@ -68,6 +68,15 @@ def test_without_a_flow_a_picture_stays_and_with_the_same_everywhere_it_moves():
     torch.testing.assert_close(moved[..., -1], x[..., -1], rtol=0, atol=1e-12)  # beyond, it is as its border
 
 
+def test_a_flow_that_is_no_number_is_seen_in_its_own_picture_and_looks_for_no_place_outside():
+    x = torch.rand(2, 3, 8, 8)
+    flow = torch.zeros(2, 2, 4, 4)
+    flow[1] = float("nan")
+    still, lost = bend(x, flow)
+    torch.testing.assert_close(still, x[0])
+    assert lost.isnan().all()
+
+
 def test_a_bent_picture_has_exact_slopes():
     x, flow = faces(6, 6), 0.3 * numbers(2, 2, 3, 3, seed=1)
     assert torch.autograd.gradcheck(bend, (x.requires_grad_(), flow.requires_grad_()))

@@ -92,6 +92,16 @@ def test_a_larger_picture_takes_a_stage_more_for_about_the_same_work_per_stage()
     assert counts[0] == counts[1] < counts[2] < counts[3] < 1.1 * counts[0]
 
 
+@pytest.mark.parametrize(("resolution", "most"), [(48, 256), (96, 64), (256, 9)])
+def test_of_larger_pictures_fewer_are_read_at_a_time_so_that_memory_holds_them(resolution, most):
+    judge, counts = new_judge("plain", resolution, 1, seed=0).eval(), []
+    asked = judge._in_parts(
+        torch.zeros(most + 3, 1, resolution, resolution, dtype=torch.uint8),
+        lambda x: counts.append(len(x)) or x[:, 0, 0, 0],
+    )
+    assert (counts, len(asked)) == ([most, 3], most + 3)
+
+
 def test_pictures_of_another_shape_are_refused():
     judge = new_judge("plain", 48, 1, seed=0)
     judge.check_shape(48, 1)

@@ -12,7 +12,7 @@ import torch
 from fes.batch import Batch
 from fes.errors import InputError, Lost, told_in_one_sentence
 from fes.hardware import Hardware
-from fes.runtime.heartbeat import limited
+from fes.runtime.heartbeat import _may_be_gone_next_time, limited
 from fes.runtime.processes import Runtime
 from tests.fes.launching import Ranks, started, until
 
@@ -174,3 +174,18 @@ def test_what_takes_longer_than_its_limit_ends_the_process_with_a_sentence(tmp_p
     with started(1, tmp_path / "in time", wait_for, 0.2, 1000.0) as family:
         assert family.codes() == [0]
         assert family.told == []
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (torch.AcceleratorError("CUDA error: device-side assert triggered"), False),
+        (torch.AcceleratorError("CUDA error: uncorrectable ECC error encountered"), True),
+        (torch.distributed.DistNetworkError("the connection was closed"), True),
+        (RuntimeError("[gloo] connection closed by peer"), True),
+        (RuntimeError("index 7 is out of bounds"), False),
+        (None, False),
+    ],
+)
+def test_what_a_program_does_wrong_on_a_gpu_is_not_tried_again_and_what_breaks_is(error, again):
+    assert _may_be_gone_next_time(error) == again

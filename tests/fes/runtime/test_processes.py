@@ -82,6 +82,27 @@ def test_without_a_launcher_there_is_one_rank() -> None:
     assert done.stdout.split() == ["1", "True", "cpu"]
 
 
+LEAVE = """
+import torch
+from fes.errors import InputError
+runtime.close = lambda: print(runtime.device, repr(end))
+for end in (None, SystemExit(2), InputError("a"), ValueError("b")):
+    for runtime.device in map(torch.device, ("cpu", "cuda")):
+        try:
+            with runtime:
+                if end:
+                    raise end
+        except BaseException:
+            pass
+"""
+
+
+def test_after_a_fault_a_rank_with_a_gpu_does_not_wait_for_others_to_leave() -> None:
+    done = start(START.replace("    print(", "    0 and print(") + LEAVE, ACCELERATE_USE_CPU="true")
+    left = ["cpu None", "cuda None", "cpu SystemExit(2)", "cpu InputError('a')"]
+    assert done.stdout.splitlines() == left, done.stderr
+
+
 def test_a_refusal_is_one_sentence_and_exit_code_2() -> None:
     done = start(ACCELERATE_USE_CPU="true", ACCELERATE_MIXED_PRECISION="fp16")
     assert done.returncode == 2, done.stderr
