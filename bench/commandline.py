@@ -14,9 +14,8 @@ from typing import TypeVar
 import torch
 import tyro
 
-from fes.commandline import check_words, readers_may_leave
+from fes.commandline import check_words, parsed, readers_may_leave
 from fes.errors import InputError, nearest, told_in_one_sentence
-from fes.misread import complaints_in_one_sentence
 from fes.validity import check_resolution, check_shape
 
 Kind = TypeVar("Kind")
@@ -38,9 +37,7 @@ def options_of(script: str, kind: type[Kind], arguments: Sequence[str] | None = 
     with told_in_one_sentence(f"bench.{script}"), readers_may_leave():
         check_words(arguments, kind)
         style = (tyro.conf.FlagCreatePairsOff,)
-        prog = f"python -m bench.{script}"
-        with complaints_in_one_sentence(prog):
-            options = tyro.cli(kind, args=arguments, prog=prog, config=style)
+        options = parsed(kind, arguments, f"python -m bench.{script}", config=style)
         check_options(options)
         yield options
 

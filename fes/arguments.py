@@ -74,14 +74,15 @@ def parse_levels(arguments: Sequence[str]) -> list[Asked]:
     """What a command line asks for, checked: a run, or one for each level of its file (`fes.levels`).
 
     Raises:
-        InputError: an unknown flag or key, or a yaml file or a value that cannot be used.
-        SystemExit: with code 2, a flag that is missing or whose value does not parse.
+        InputError: an unknown flag or key, a flag that is missing, or a yaml file or a value that cannot be
+            used.
+        SystemExit: with code 0 after the help that was asked for.
     """
     _refuse_flags_of_the_launcher(arguments)
     check_words(arguments, Arguments, prefixed=True, pairs=True)
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    early.add_argument("--config", type=Path)
-    early.add_argument("--data")
+    early.add_argument("--config", type=Path, nargs="?")  # one without a value is told of below
+    early.add_argument("--data", nargs="?")
     known = early.parse_known_args(arguments)[0]
     tree = read_yaml(known.config) if known.config else {}
     check_keys(tree, str(known.config))

@@ -27,6 +27,7 @@ from fes.judge import (
     confusion,
     load_judge,
     new_judge,
+    path_of,
     save_judge,
     train_judge,
 )
@@ -69,6 +70,13 @@ class JudgeTrain:
             )
         self.training.check()
         check_shape(self.resolution, self.channels)
+        with interrupted(self._stopped):
+            self._make()
+
+    def _stopped(self) -> str:
+        return f"fes: stopped; {GOES_ON}" if path_of(self.out).exists() else STOPPED
+
+    def _make(self) -> None:
         mixture = Mixture.load(self.data, StreamConfig())
         shape = self.resolution or mixture.resolution, self.channels or mixture.channels
         held_out = mixture.held_out(HELD_OUT, *shape)
@@ -80,7 +88,7 @@ class JudgeTrain:
         halfway = self._train(judge, mixture, training)
         if self.half:
             judge.half().float()  # what is counted is what is written
-        with interrupted(f"fes: stopped; {GOES_ON}"), progress("reading held-out pictures", "images") as tell:
+        with progress("reading held-out pictures", "images") as tell:
             counts = judge.confusion(held_out, tell)
         judge.facts = Facts.of(counts, mixture.fingerprint, asdict(training))
         save_judge(self.out, judge, self.half)
@@ -100,8 +108,9 @@ class JudgeTrain:
         with stopping.catching(), progress("judge", "images", done) as tell:
             trained = train_judge(judge, mixture.parts(*shape), mixture.weights, config, tell, halfway)
         if not trained:
-            seen = halfway.step * config.batch
-            print(f"stopped after {seen:,} of {config.steps * config.batch:,} images and saved; {GOES_ON}")
+            seen, all_of_them = halfway.step * config.batch, config.steps * config.batch
+            told = f"stopped after {seen:,} of {all_of_them:,} images and saved; {GOES_ON}"
+            print(told if seen else STOPPED.removeprefix("fes: "))
             raise SystemExit(stopping.exit_code)
         return halfway
 
@@ -184,7 +193,7 @@ GOES_ON = "the same command goes on from there"
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line of `fes`."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    with told_in_one_sentence("fes"), interrupted(STOPPED), readers_may_leave():
+    with told_in_one_sentence("fes"), interrupted(lambda: STOPPED), readers_may_leave():
         tell_version(arguments, "fes")
         _refuse_a_lone_file(arguments)
         if list(arguments[:2]) == ["selfcheck", "gradients"]:  # the words that follow are train.py's

@@ -12,7 +12,7 @@ import re
 import signal
 import sys
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
@@ -55,7 +55,7 @@ def parsed(kind: type[Kind], arguments: Sequence[str], prog: str, **more: Any) -
         SystemExit: with code 0 after the help that was asked for.
     """
     give_help_texts(kind)
-    with complaints_in_one_sentence(prog):
+    with complaints_in_one_sentence(prog, arguments):
         filled, rest = tyro.cli(kind, args=arguments, prog=prog, return_unknown_args=True, **more)
     if rest:
         _refuse(rest, kind, prog)
@@ -141,12 +141,12 @@ def _walk(arguments: Sequence[str], commands: Commands) -> tuple[Sequence[str], 
 
 
 @contextlib.contextmanager
-def interrupted(sentence: str) -> Iterator[None]:
-    """Turns Ctrl-C into a sentence on stderr, and the exit code that shells expect."""
+def interrupted(sentence: Callable[[], str]) -> Iterator[None]:
+    """Turns Ctrl-C into a sentence, as it is then, on stderr, and the exit code that shells expect."""
     try:
         yield
     except KeyboardInterrupt:
-        print(sentence, file=sys.stderr)
+        print(sentence(), file=sys.stderr)
         raise SystemExit(128 + signal.SIGINT) from None
 
 

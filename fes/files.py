@@ -16,6 +16,9 @@ from fes.errors import InputError
 
 _MOMENT = re.compile(r"(state|snapshot)-\d{6,}\.\d{3}(\.safetensors)?")
 
+_LONGEST_NAME = 220
+"""Bytes: files are written under a name that is longer, and systems know names of up to 255."""
+
 
 def sha256_of(path: Path) -> str:
     """The sum of a file; raises `InputError` where it cannot be read."""
@@ -78,6 +81,10 @@ def check_file(flag: str, path: Path, ending: str = "") -> None:
     does not end as it should."""
     if os.path.isdir(path):  # which a name that is too long does not trouble
         raise InputError(f"{flag} {path} is a folder: name a file in it")
+    if len(os.fsencode(path.name)) > _LONGEST_NAME:
+        raise InputError(
+            f"{flag} {path}: the name is too long; choose one of less than {_LONGEST_NAME} bytes"
+        )
     if not path.name.lower().endswith(ending):
         raise InputError(f"{flag} {path}: let it end in {ending}")
     make_folder(path.parent)

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from fes.errors import InputError, nearest
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _RULE = re.compile(r"[─-]{5,}")
-_VALUES = re.compile(r"'([^']*)'(?=[],]|$)")
+_CHOICES = re.compile(r"'([^']*)'")
 _NUMBERS = {
     "INT": ("a whole number", "whole numbers"),
     "FLOAT": ("a number", "numbers"),
@@ -18,7 +19,7 @@ _NUMBERS = {
 
 
 @contextlib.contextmanager
-def complaints_in_one_sentence(prog: str) -> Iterator[None]:
+def complaints_in_one_sentence(prog: str, arguments: Sequence[str]) -> Iterator[None]:
     """Turns tyro's complaint, with which it ends the program, into an `InputError`. One that is of no known
     kind is printed as it is.
 
@@ -31,7 +32,7 @@ def complaints_in_one_sentence(prog: str) -> Iterator[None]:
         with contextlib.redirect_stderr(said):
             yield
     except SystemExit as end:
-        if end.code == 2 and (told := sentence(said.getvalue(), prog)):
+        if end.code == 2 and (told := sentence(said.getvalue(), prog, arguments)):
             said = io.StringIO()
             raise InputError(told) from None
         raise
@@ -39,37 +40,48 @@ def complaints_in_one_sentence(prog: str) -> Iterator[None]:
         sys.stderr.write(said.getvalue())
 
 
-def sentence(box: str, prog: str) -> str:
+def sentence(box: str, prog: str, arguments: Sequence[str]) -> str:
     """What a box of tyro's complains of, and where to read on; nothing where it is of no known kind."""
     _, *lines = [line.strip("│╭╮╰╯").rstrip() for line in _COLOURS.sub("", box).splitlines()] or [""]
     if lines and _RULE.fullmatch(lines[0].strip()):  # of terminals that know no lines for boxes
         lines = lines[1:]
     rules = [at for at, line in enumerate(lines) if _RULE.fullmatch(line.strip())]
-    told = _told(lines[: rules[0]], " ".join(lines[rules[0] + 1 :])) if rules else ""
+    told = _told(lines[: rules[0]], " ".join(lines[rules[0] + 1 :]), arguments) if rules else ""
     return told and f"{told}; '{prog} --help' tells more"
 
 
-def _told(lines: Sequence[str], more: str) -> str:
+def _told(lines: Sequence[str], more: str, arguments: Sequence[str]) -> str:
     words = " ".join(" ".join(lines).split())
     if found := re.match(r"Error parsing ([^ :]+): (.*)", words):
-        return _of_no_kind(found[1], found[2], more)
-    if found := re.match(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\)\.", words):
-        return f"{found[2]} is '{found[1]}'{nearest(found[1], _VALUES.findall(found[3]))}"
+        return _of_no_kind(found[1], found[2], more, _given(found[1], arguments))
+    if found := re.match(r"invalid choice .* for argument '(.*)'\. Expected one of \((.*)\) ?\.", words):
+        value = _given(found[1], arguments)
+        return f"{found[1]} is '{value}'{nearest(value, sorted(_CHOICES.findall(found[2])))}"
     if found := re.match(r"Missing value for argument '(.*)'\. Expected (\d+) value", words):
         what = "its value" if found[2] == "1" else f"its {found[2]} values"
         return f"{found[1]} has no value: write {what} after it"
     return _missing(lines) if words.startswith("Missing from ") else ""
 
 
-def _of_no_kind(flag: str, reason: str, more: str) -> str:
+def _given(flag: str, arguments: Sequence[str]) -> str:
+    """What follows a flag, where it was given last: a box breaks what is long, and escapes what is odd."""
+    found: list[str] = []
+    for at, word in enumerate(arguments):
+        name, equals, value = word.partition("=")
+        if name.replace("_", "-") == flag:
+            rest = itertools.takewhile(lambda each: not each.startswith("--"), arguments[at + 1 :])
+            found = [value] if equals else list(rest)
+    return " ".join(found)
+
+
+def _of_no_kind(flag: str, reason: str, more: str, value: str) -> str:
     """Of a value that does not parse; `more` holds the flag with what should follow it, as `INT`."""
     wanted = re.search(rf"{re.escape(flag)} (.*?)  ", more)
     kind = next((kind for kind in _NUMBERS if wanted and kind in wanted[1]), None)
-    values = _VALUES.findall(reason.partition("Got errors")[0])
-    if kind is None or not values:
+    if kind is None:
         return f"{flag}: {reason}"
     must_be = _NUMBERS[kind]["..." in wanted[1]] + (", or None" if "None" in wanted[1] else "")
-    return f"{flag} is '{' '.join(values)}': it must be {must_be}"
+    return f"{flag} is '{value}': it must be {must_be}"
 
 
 def _missing(lines: Sequence[str]) -> str:

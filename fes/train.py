@@ -180,17 +180,13 @@ def _farewell(config: Config, clock: Clock, start: int, end: int) -> str:
     )
 
 
-def _asked_for(arguments: Sequence[str]) -> list[Task]:
-    return [_task(asked) for asked in parse_levels(arguments)]
+def _once_begun(fault: InputError | None, begun: bool) -> InputError | None:
+    """What was out of reach was reached by a run that has begun: who started it again may do so once more."""
+    return Lost(str(fault)) if begun and isinstance(fault, Unreachable) else fault
 
 
 def _task(asked: Asked) -> Task:
-    try:
-        mixture = Mixture.load(asked.config.data, asked.config.stream)
-    except Unreachable as error:
-        if list_states(asked.config.run):  # it was reached before, and who started this anew may do so again
-            raise Lost(str(error)) from None
-        raise
+    mixture = Mixture.load(asked.config.data, asked.config.stream)
     return Task(dataclasses.replace(asked, config=resolve(asked.config, mixture)), mixture)
 
 
@@ -262,20 +258,21 @@ AT_ONCE = "train.py: ended at once; the same command goes on from the last state
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line of `accelerate launch fes/train.py`."""
-    tasks, hardware, fault = [], None, None
+    tasks, hardware, fault, begun = [], None, None, False
     # Until the ranks have met, one on each machine tells.
     silent = os.environ.get("LOCAL_RANK", "0") != "0"
     with told_in_one_sentence("train.py", silent=silent), readers_may_leave():
         try:
-            tasks = _asked_for(sys.argv[1:] if arguments is None else arguments)
-            hardware = tasks[-1].asked.hardware
+            levels = parse_levels(sys.argv[1:] if arguments is None else arguments)
+            begun = any(list_states(asked.config.run) for asked in levels)
+            hardware, tasks = levels[-1].hardware, [_task(asked) for asked in levels]
         except InputError as error:
             if os.environ.get("WORLD_SIZE", "1") == "1":
-                raise
+                raise _once_begun(error, begun) from None
             fault = error  # it may be this rank's alone: told once they have met
         runtime = Runtime(hardware)
-    with interrupted(AT_ONCE), runtime, told_in_one_sentence("train.py"), readers_may_leave():
-        runtime.agree(fault)
+    with interrupted(lambda: AT_ONCE), runtime, told_in_one_sentence("train.py"), readers_may_leave():
+        runtime.agree(_once_begun(fault, any(runtime.gathered(begun))))  # a folder may be one machine's alone
         _check_as_many(tasks, runtime)
         for task in tasks:
             _check_the_same(*task, runtime)

@@ -5,7 +5,7 @@ networks it grades.
 """
 
 from fes.judge.file import check_distinct, doubts, load_graders, load_judge, save_judge
-from fes.judge.halfway import Halfway
+from fes.judge.halfway import Halfway, path_of
 from fes.judge.network import Facts, Judge, Kind, check_labels, new_judge
 from fes.judge.training import JudgeConfig, train_judge
 
@@ -21,6 +21,7 @@ __all__ = [
     "load_graders",
     "load_judge",
     "new_judge",
+    "path_of",
     "save_judge",
     "train_judge",
 ]

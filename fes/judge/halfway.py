@@ -1,7 +1,9 @@
 """A judge halfway through its training, in a file beside the one that it will be in: what going on needs."""
 
+import hashlib
 import io
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -39,9 +41,9 @@ class Halfway(Keeper):
         Raises:
             InputError: there is a file of another training, or one that cannot be read.
         """
-        self.path = judge.with_name(f"{judge.name}.halfway")
+        self.path = path_of(judge)
         self._about, self._asked = json.loads(json.dumps(about)), asked
-        self._kept: dict[str, Any] = self._read() if self.path.exists() else {"step": 0}
+        self._kept: dict[str, Any] = self._read() if os.path.lexists(self.path) else {"step": 0}
         self._written = time.monotonic()
 
     @property
@@ -65,21 +67,32 @@ class Halfway(Keeper):
         return self._asked.waited(get)
 
     def keep(self, step: int, parts: Parts) -> None:
+        if not step:  # nothing was learnt
+            return
         self._kept = {"step": step} | {name: part.state_dict() for name, part in parts.items()}
         content = io.BytesIO()
         torch.save(self._kept | {"about": json.dumps(self._about)}, content)
-        write_file(self.path, content.getvalue())
+        write_file(self.path, _sum(content.getvalue()) + content.getvalue())
         self._written = time.monotonic()
 
     def remove(self) -> None:
         """The judge is written: what is halfway there is no longer needed."""
         remove_if_there(self.path)
 
+    def _content(self) -> bytes:
+        whole = self.path.read_bytes()
+        content = whole[len(_sum(b"")) :]
+        if _sum(content) + content != whole:
+            raise ValueError("by its sum it is not what was written")
+        return content
+
     def _read(self) -> dict[str, Any]:
         try:
-            kept = torch.load(self.path, map_location="cpu", weights_only=True)
-            about = json.loads(kept["about"])
-        except Exception as error:  # torch tells of a damaged file in many ways
+            kept = torch.load(io.BytesIO(self._content()), map_location="cpu", weights_only=True)
+            about = dict(json.loads(kept["about"]))
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be read: {error.strerror}") from None
+        except Exception as error:  # torch tells of what is no tensor in many ways
             reason = " ".join(str(error).split()).partition(". ")[0]
             raise InputError(
                 f"{self.path} cannot be gone on from ({type(error).__name__}: {reason}): remove it to train "
@@ -96,3 +109,13 @@ class Halfway(Keeper):
                 "same settings, or another --out, or remove it to train from the beginning"
             )
         return kept
+
+
+def path_of(judge: Path) -> Path:
+    """Where a judge is kept while it is trained."""
+    return judge.with_name(f"{judge.name}.halfway")
+
+
+def _sum(content: bytes) -> bytes:
+    """A line with the sha256 of what follows: torch would read what is damaged without a word."""
+    return f"{hashlib.sha256(content).hexdigest()}\n".encode()

@@ -153,9 +153,9 @@ def train_judge(
     step = keeper.restore(parts)
     batches = stream.batches(step, _READERS if device.type == "cuda" else 0)
     with contextlib.closing(batches):
-        while step < config.steps:
-            if keeper.stops(step, parts):
-                return False
+        while not keeper.stops(step, parts):
+            if step == config.steps:
+                break
             try:
                 batch = keeper.waited(partial(next, batches))
             except InputError:
@@ -164,7 +164,10 @@ def train_judge(
             learn(step, batch)
             step += 1
             progress(step * config.batch, config.steps * config.batch)
-    keeper.keep(step, parts)
+        else:
+            return False
+    with contextlib.suppress(InputError):  # the judge itself is smaller, and may find room
+        keeper.keep(step, parts)
     judge.to("cpu").eval()
     return True
 

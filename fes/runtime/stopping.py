@@ -80,9 +80,11 @@ class Stopping:
         try:
             yield
         finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            alarm = before.pop(signal.SIGALRM)
             for number, answer in before.items():
                 signal.signal(number, answer)
+            signal.setitimer(signal.ITIMER_REAL, 0)  # from here on nothing sets it
+            signal.signal(signal.SIGALRM, alarm)
 
     def waited(self, get: Callable[[], Data]) -> Data:
         """Data that the main thread waits for: a signal that asks to stop ends that, too, if not at once.

@@ -48,6 +48,10 @@ GIVEN = ["--out", "a", "--source", "b"]
         ([*GIVEN, "--hours", "1", "x"], "--hours is '1 x': it must be whole numbers"),
         ([*GIVEN, "--kind", "whaet"], "--kind is 'whaet'; did you mean 'wheat'?"),
         ([*GIVEN, "--kind", "7"], "--kind is '7'; choose from rye, wheat"),
+        ([*GIVEN, "--loaves", "it's"], "--loaves is 'it's': it must be a whole number, or None"),
+        ([*GIVEN, "--hours", "1", "it's"], "--hours is '1 it's': it must be whole numbers"),
+        ([*GIVEN, "--hours=[2]:"], "--hours is '[2]:': it must be whole numbers"),
+        ([*GIVEN, "--weight", 50 * "1,5"], f"--weight is '{50 * '1,5'}': it must be a number"),
         ([*GIVEN, "--weight"], "--weight has no value: write its value after it"),
         (GIVEN[:2], "--source (flour) is missing"),
         ([], "--out (the folder to write to) and --source (flour) are missing"),
@@ -106,6 +110,6 @@ def test_where_boxes_have_no_lines_the_sentence_is_the_same():
 
 
 def said(then: Callable[[], object], text: str) -> None:
-    with complaints_in_one_sentence("bake"):
+    with complaints_in_one_sentence("bake", []):
         sys.stderr.write(text)
         then()
