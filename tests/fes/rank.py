@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fes import clock, draws, supply, train, trainer
+from fes import clock, draws, mixture, supply, train, trainer
 from fes.cast import Cast, build
 from fes.config import (
     AugmentConfig,
@@ -40,6 +40,7 @@ from fes.state import Parts, find_state, restore, save_state
 from fes.stream import Stream, share_of
 from fes.supply import held_out_for
 from fes.trainer import fit
+from shards.remote.shelf import CachedShards
 
 MODEL = ModelConfig(
     resolution=48, channels=1, latent_dim=8, max_features=32, min_features=8, latent_critic_features=16
@@ -293,6 +294,7 @@ def train_in_a_folder_of_its_own(places: list[Path], arguments: list[str], seeds
     """Trains as a rank does whose machine sees other folders under the same names, or got another seed."""
     rank = int(os.environ["RANK"])
     os.chdir(places[rank])
+    mixture.CachedShards = partial(CachedShards, pause=0.01)
     train.main([*arguments, "--seed", str(seeds[rank])] if seeds else arguments)
 
 

@@ -14,6 +14,7 @@ import torch
 from fes.cli import main
 from fes.judge import load_judge, save_judge
 from fes.judge.confusion import table
+from fes.mixture import Mixture
 from shards.build.writer import BuildOptions, build
 from shards.sources.drawn import DrawnOptions, draw
 from tests.fes.sentences import sentence
@@ -79,6 +80,22 @@ def test_a_judges_training_that_a_signal_stops_is_saved_and_goes_on_to_the_same_
     assert sorted(each.name for each in tmp_path.iterdir()) == ["a.safetensors", "b.safetensors"]
 
 
+def test_a_signal_before_the_first_step_of_a_judge_has_nothing_to_save(
+    drawn_folder, tmp_path, capsys, monkeypatch
+):
+    def signalled(*about):
+        signal.raise_signal(signal.SIGTERM)
+        return parts(*about)
+
+    parts = Mixture.parts
+    monkeypatch.setattr(Mixture, "parts", signalled)
+    with pytest.raises(SystemExit) as ended:
+        main(["judge", "train", "--data", str(drawn_folder), "--out", str(tmp_path / "a.safetensors")])
+    assert ended.value.code == 143
+    assert capsys.readouterr().out == "stopped; the same command begins anew\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_ctrl_c_while_held_out_pictures_are_read_loses_nothing_of_the_training(
     drawn_folder, tmp_path, capsys, monkeypatch
 ):
@@ -93,6 +110,7 @@ def test_ctrl_c_while_held_out_pictures_are_read_loses_nothing_of_the_training(
         signal.signal(signal.SIGINT, before)
     assert ended.value.code == 130
     assert capsys.readouterr().err == "fes: stopped; the same command goes on from there\n"
+    assert (tmp_path / "a.safetensors.halfway").exists()
     main([*how, "--out", str(tmp_path / "a.safetensors")])
     assert "judge:" not in capsys.readouterr().out
 

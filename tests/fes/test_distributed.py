@@ -243,11 +243,11 @@ def places(drawn_folder: Path, tmp_path: Path) -> list[Path]:
     return places
 
 
-def told_by(places: list[Path], *more: str, seeds: tuple[int, ...] = ()) -> list[str]:
+def told_by(places: list[Path], *more: str, seeds: tuple[int, ...] = (), data="data", code=2) -> list[str]:
     """What ranks say that refuse to train."""
-    command = ["--data", "data", "--run", "run", "--dry-run", *more]
+    command = ["--data", data, "--run", "run", "--dry-run", *more]
     with started(2, places[0].parent, train_in_a_folder_of_its_own, places, command, seeds) as ranks:
-        assert ranks.codes() == [2, 2]
+        assert ranks.codes() == [code, code]
     return [line for line in ranks.err.splitlines() if line.startswith("train.py")]
 
 
@@ -269,6 +269,16 @@ def test_what_is_wrong_on_one_rank_alone_is_told_with_the_rank(
         "train.py: rank 1 was started with other settings: seed is 4 there and 3 on rank 0. Give all "
         "machines the same command, the launcher's part aside"
     ]
+
+
+def test_data_out_of_reach_end_a_run_that_has_begun_in_the_folder_of_one_machine_for_another_start(
+    places: list[Path],
+) -> None:
+    nobody = "http://127.0.0.1:9/data"
+    (line,) = told_by(places, data=nobody)
+    assert f"cannot fetch {nobody}/index.json: tried 5 times, and the last time Connection refused" in line
+    (places[0] / "run" / "state-000001.000").mkdir(parents=True)
+    assert told_by(places, data=nobody, code=134) == [line]
 
 
 def test_ranks_whose_files_have_other_levels_are_told_so(places: list[Path]) -> None:

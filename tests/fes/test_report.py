@@ -102,6 +102,10 @@ def test_progress_is_told_with_rate_and_time_left_at_each_tenth_of_the_way(monke
         "judge: 5/50,000 images, 250 images/s, 0:03:20 left",
         "judge: 50,000/50,000 images, 250 images/s",
     ]
+    with progress("judge", "images", before=600) as tell:
+        now += 1
+        tell(700, 1000)
+    assert capsys.readouterr().out == "judge: 700/1,000 images, 100 images/s, 0:00:03 left\n"
     with progress("bench") as tell:
         now += 60
         tell(1, 3)

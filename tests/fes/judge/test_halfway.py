@@ -1,11 +1,15 @@
 """Halfway: a judge's training that was stopped anywhere ends as one that was not, or says why it cannot."""
 
 import dataclasses
+import hashlib
+import io
+import json
 
+import numpy as np
 import pytest
 import torch
 
-from fes.errors import DamagedSample, InputError
+from fes.errors import DamagedSample, InputError, Lost
 from fes.judge import Halfway, Judge, JudgeConfig, new_judge, train_judge
 from fes.judge import halfway as module
 from tests.fes.judge.relabelled import Relabelled
@@ -106,6 +110,64 @@ def test_what_was_learnt_before_a_picture_that_cannot_be_read_is_kept(parts, who
     assert same(go_on(path, parts)[0].state_dict(), whole)
 
 
+def test_where_nothing_can_be_read_nothing_is_kept(parts, tmp_path):
+    halfway, broken = (
+        Halfway(tmp_path / "a.safetensors", ABOUT, StopsAt(-1)),
+        Broken(parts[0], parts[0].labels),
+    )
+    broken.left = 0
+    with pytest.raises(DamagedSample):
+        train_judge(new_judge("plain", 48, 1, seed=0), [broken], [1.0], CONFIG, lambda *_: None, halfway)
+    assert list(tmp_path.iterdir()) == []
+
+
+class GivesUp(StopsAt):
+    """A signal comes while data are waited for."""
+
+    left = 3
+
+    def waited(self, get):
+        self.left -= 1
+        if self.left < 0:
+            raise Lost("SIGTERM came", 143)
+        return get()
+
+
+def test_a_signal_that_ends_the_waiting_for_data_leaves_what_was_learnt(parts, whole, tmp_path):
+    path, judge = tmp_path / "a.safetensors", new_judge("plain", 48, 1, seed=0)
+    with pytest.raises(Lost, match="SIGTERM came"):
+        train_judge(judge, parts, [1.0], CONFIG, lambda *_: None, Halfway(path, ABOUT, GivesUp(-1)))
+    assert Halfway(path, ABOUT, StopsAt(-1)).step == 3
+    assert same(go_on(path, parts)[0].state_dict(), whole)
+
+
+def test_a_signal_in_the_last_step_stops_too(parts, whole, tmp_path):
+    path = tmp_path / "a.safetensors"
+    assert not go_on(path, parts, stop=CONFIG.steps)[1]
+    assert Halfway(path, ABOUT, StopsAt(-1)).step == CONFIG.steps
+    assert same(go_on(path, parts)[0].state_dict(), whole)
+
+
+def test_a_full_disk_takes_no_judge_away_that_is_trained(parts, whole, tmp_path, monkeypatch):
+    def full(path, content):
+        raise InputError("cannot write: the disk is full")
+
+    monkeypatch.setattr(module, "write_file", full)
+    judge, trained, _ = go_on(tmp_path / "a.safetensors", parts)
+    assert trained
+    assert same(judge.state_dict(), whole)
+
+
+def test_a_single_bit_that_is_not_what_was_written_is_noticed(parts, tmp_path):
+    path = tmp_path / "a.safetensors"
+    halfway = go_on(path, parts, stop=2)[2].path
+    whole = halfway.read_bytes()
+    for at in np.linspace(0, len(whole) - 1, 30).astype(int):
+        halfway.write_bytes(whole[:at] + bytes([whole[at] ^ 64]) + whole[at + 1 :])
+        with pytest.raises(InputError, match="by its sum it is not what was written"):
+            Halfway(path, ABOUT, StopsAt(-1))
+
+
 def test_another_training_does_not_go_on_from_it_and_is_told_what_differs(parts, tmp_path):
     path = tmp_path / "a.safetensors"
     go_on(path, parts, stop=2)
@@ -129,6 +191,9 @@ def test_a_damaged_one_is_told_and_left_as_it_is(parts, tmp_path, content):
 
 def test_nothing_but_tensors_and_plain_values_is_loaded(parts, tmp_path):
     path = tmp_path / "a.safetensors"
-    torch.save({"about": "{}", "step": 1, "judge": Killed()}, path.with_name("a.safetensors.halfway"))
-    with pytest.raises(InputError, match="cannot be gone on from"):
+    content = io.BytesIO()
+    torch.save({"about": json.dumps(ABOUT), "step": 1, "judge": Killed()}, content)
+    digest = hashlib.sha256(content.getvalue()).hexdigest()
+    path.with_name("a.safetensors.halfway").write_bytes(f"{digest}\n".encode() + content.getvalue())
+    with pytest.raises(InputError, match=r"cannot be gone on from \(UnpicklingError"):
         Halfway(path, ABOUT, StopsAt(-1))

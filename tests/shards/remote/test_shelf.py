@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from fes.errors import InputError, Unreachable
 from shards.remote import shelf as remote
 from tests.shards.remote.fetching import (
     LIMIT,
@@ -56,6 +57,10 @@ def test_what_fails_every_time_is_told_once(server, shards, cached, cache, fault
     )
     assert server.requests["1.tar"] == 3
     assert held(cache) == 0
+    server.faults["1.tar"] = [fault] * 9
+    with pytest.raises(InputError) as refused:
+        cached.open(*shards[1])
+    assert isinstance(refused.value, Unreachable) == (fault in (DROP, STALL, 503))
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
