@@ -32,11 +32,13 @@ TINY = ModelConfig(
 
 
 @pytest.fixture(autouse=True)
-def own_signals() -> None:
+def own_signals_and_one_thread() -> None:
     """Signals mean to each test what they meant to the first. A run that a test or a fixture did in here
-    goes on catching them, and processes that are forked would not end when they are told to."""
+    goes on catching them, and processes that are forked would not end when they are told to. It also takes a
+    thread for each core: two tests at a time, with two threads each, crawl."""
     for number, handler in HANDLERS.items():
         signal.signal(number, handler)
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(params=multiprocessing.get_all_start_methods())

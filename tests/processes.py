@@ -13,6 +13,13 @@ REPOSITORY = Path(__file__).parents[1]
 PATIENCE = 240.0
 """Seconds that anything may take on a busy machine."""
 CORES = sorted(os.sched_getaffinity(0))
+ON_ONE_CORE = (
+    "taskset",
+    "--cpu-list",
+    str(CORES[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % len(CORES)]),
+)
+"""What a command begins with that is to leave the other cores to the tests beside it: on the CPU, ranks take a
+thread for each core that they may use, and with more threads than cores all crawl."""
 
 
 class Processes:

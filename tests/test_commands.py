@@ -16,6 +16,7 @@ from PIL import Image
 from fes.arguments import parse_levels
 from fes.levels import has_levels, split
 from fes.tree import flat, read_yaml, to_tree
+from tests.processes import ON_ONE_CORE
 
 REPOSITORY = Path(__file__).parents[1]
 TINY = """
@@ -31,7 +32,7 @@ clock: {total_kimg: 0.48, tick_kimg: 0.1, snapshot_kimg: 10, state_kimg: 10}
 def command(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Runs `python -m ...` in the repository's folder."""
     return subprocess.run(
-        [sys.executable, "-m", *words],
+        [*ON_ONE_CORE, sys.executable, "-m", *words],
         cwd=REPOSITORY,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment},
         capture_output=True,
@@ -83,7 +84,7 @@ def test_a_signal_to_the_launcher_and_its_ranks_saves_a_state_to_go_on_from(
 ) -> None:
     words = ["--config_file", "launch/cpu.yaml", *tiny, "--clock.total-kimg", "1000"]
     with subprocess.Popen(
-        [sys.executable, "-m", "accelerate.commands.launch", *words],
+        [*ON_ONE_CORE, sys.executable, "-m", "accelerate.commands.launch", *words],
         cwd=REPOSITORY,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY), "ACCELERATE_USE_CPU": "true"},
         stdout=subprocess.PIPE,

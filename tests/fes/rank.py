@@ -50,8 +50,7 @@ HALF = UPDATES // 2 * (CRITIC_STEPS + 1)
 WAYS = {
     "plain": (Hardware(), 0),
     "readers": (Hardware(), 3),
-    "pieces": (Hardware(micro_batch=2), 0),
-    "pieces-readers": (Hardware(micro_batch=2), 3),
+    "pieces": (Hardware(micro_batch=2), 3),
 }
 """Hardware, and processes that read ahead."""
 BATCH = 12

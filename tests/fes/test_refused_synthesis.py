@@ -122,7 +122,9 @@ def test_a_picture_is_not_written_over_by_another_of_its_names(snapshot_file, fa
 
 def test_a_name_that_is_too_long_is_told_in_one_sentence(snapshot_file, face_png, tmp_path, capsys):
     long, out = tmp_path / ("a" * 300 + ".png"), tmp_path / "a.png"
-    assert "File name too long" in sentence(capsys, *synthesize(snapshot_file, face_png, long))
+    assert "the name is too long; choose one of less than 220 bytes" in sentence(
+        capsys, *synthesize(snapshot_file, face_png, long)
+    )
     assert "cannot be read: File name too long" in sentence(capsys, *synthesize(snapshot_file, long, out))
     assert "no snapshot and no run" in sentence(capsys, *synthesize(long, face_png, out))
 
