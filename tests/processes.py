@@ -18,8 +18,8 @@ ON_ONE_CORE = (
     "--cpu-list",
     str(CORES[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % len(CORES)]),
 )
-"""What a command begins with that is to leave the other cores to the tests beside it: on the CPU, ranks take a
-thread for each core that they may use, and with more threads than cores all crawl."""
+"""What a command begins with that is to leave the other cores to the tests beside it: on the CPU, ranks take
+a thread for each core that they may use, and with more threads than cores all crawl."""
 
 
 class Processes:

@@ -20,7 +20,7 @@ from shards.remote.shelf import CachedShards
 from tests.fes.runs import run, sentence, tensors, with_total
 from tests.shards.remote.unreliable_server import UnreliableServer, serving
 
-pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("one_core")]
+pytestmark = pytest.mark.usefixtures("one_core")
 
 SOME = 7
 """Answers after which the server goes away: what a run begins with, and what its first steps read."""

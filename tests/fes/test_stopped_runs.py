@@ -21,6 +21,7 @@ from fes.state import list_states
 from shards.index import ShardIndex
 from shards.schema import IMAGES
 from tests.fes.runs import run, sentence, with_total, written
+from tests.processes import ON_ONE_CORE
 
 pytestmark = pytest.mark.usefixtures("one_core")
 
@@ -106,14 +107,9 @@ def test_a_reader_that_is_killed_ends_the_run_with_a_state_and_a_code_to_start_i
 def test_a_signal_saves_a_state_and_says_how_to_go_on(tiny_config, tmp_path, capsys, number, code):
     config = with_total(tiny_config, 1000.0, stream=StreamConfig(workers=1))
     script = str(REPOSITORY / "fes" / "train.py")
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(REPOSITORY),
-        "OMP_NUM_THREADS": "1",
-        "PYTHONUNBUFFERED": "1",
-    }
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
-        [sys.executable, script, "--config", written(config, tmp_path)],
+        [*ON_ONE_CORE, sys.executable, script, "--config", written(config, tmp_path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment,
