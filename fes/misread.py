@@ -55,41 +55,43 @@ def _told(lines: Sequence[str], more: str, arguments: Sequence[str]) -> str:
     if found := re.match(r"Error parsing ([^ :]+): (.*)", words):
         return _of_no_kind(found[1], found[2], more, _given(found[1], arguments))
     if found := re.match(r"invalid choice .* for argument '(.*)'\. Expected one of \((.*)\) ?\.", words):
-        value = _given(found[1], arguments)
-        return f"{found[1]} is '{value}'{nearest(value, sorted(_CHOICES.findall(found[2])))}"
+        choices = sorted(_CHOICES.findall(found[2]))
+        value = next((word for word in _given(found[1], arguments) if word not in choices), "")
+        return f"{found[1]} is '{value}'{nearest(value, choices)}"
     if found := re.match(r"Missing value for argument '(.*)'\. Expected (\d+) value", words):
         what = "its value" if found[2] == "1" else f"its {found[2]} values"
         return f"{found[1]} has no value: write {what} after it"
     return _missing(lines) if words.startswith("Missing from ") else ""
 
 
-def _given(flag: str, arguments: Sequence[str]) -> str:
-    """What follows a flag, where it was given last: a box breaks what is long, and escapes what is odd."""
+def _given(flag: str, arguments: Sequence[str]) -> list[str]:
+    """The words after a flag, where it was given last: a box breaks what is long, and escapes what is odd."""
     found: list[str] = []
     for at, word in enumerate(arguments):
         name, equals, value = word.partition("=")
         if name.replace("_", "-") == flag:
             rest = itertools.takewhile(lambda each: not each.startswith("--"), arguments[at + 1 :])
             found = [value] if equals else list(rest)
-    return " ".join(found)
+    return found
 
 
-def _of_no_kind(flag: str, reason: str, more: str, value: str) -> str:
+def _of_no_kind(flag: str, reason: str, more: str, given: Sequence[str]) -> str:
     """Of a value that does not parse; `more` holds the flag with what should follow it, as `INT`."""
     wanted = re.search(rf"{re.escape(flag)} (.*?)  ", more)
     kind = next((kind for kind in _NUMBERS if wanted and kind in wanted[1]), None)
     if kind is None:
         return f"{flag}: {reason}"
-    must_be = _NUMBERS[kind]["..." in wanted[1]] + (", or None" if "None" in wanted[1] else "")
+    several = "..." in wanted[1]
+    value = " ".join(given if several else given[:1])  # what follows may be no part of it
+    must_be = _NUMBERS[kind][several] + (", or None" if "None" in wanted[1] else "")
     return f"{flag} is '{value}': it must be {must_be}"
 
 
 def _missing(lines: Sequence[str]) -> str:
     """Of flags that have to be given: each with the first clause of its help."""
     helps: dict[str, str] = {}
-    begin = next(
-        at for at, line in enumerate(lines) if line.endswith(":")
-    )  # after `Missing from fes evaluate:`
+    # After `Missing from fes evaluate:`, which may be broken.
+    begin = next((at for at, line in enumerate(lines) if line.endswith(":")), len(lines))
     for line in lines[begin + 1 :]:
         if len(line) - len(line.lstrip()) < 8:
             name = line.split()[0]
@@ -97,7 +99,7 @@ def _missing(lines: Sequence[str]) -> str:
         else:
             helps[name] += f" {line.strip()}"
     told = [name + _clause(text.replace("(required)", "").strip()) for name, text in helps.items()]
-    return f"{' and '.join(told)} {'is' if len(told) == 1 else 'are'} missing"
+    return f"{' and '.join(told)} {'is' if len(told) == 1 else 'are'} missing" if told else ""
 
 
 def _clause(text: str) -> str:

@@ -140,9 +140,8 @@ class Recorder:
         )
         average = self.ema.average
         draw = partial(all_expressions, average["encoder"], average["generator"])
-        rows = torch.cat(
-            [draw(face) for face in self.faces.split(1)]
-        )  # a GPU may have no room for all at once
+        # One by one: a GPU beside whose steps they are drawn may have no room for all at once.
+        rows = torch.cat([draw(face) for face in self.faces.split(1)])
         grid = sheet(rows.cpu().numpy())
         write_picture(grid, self.config.run / "grids" / f"grid-{kimg:010.3f}.png")
         self.report.grid(kimg, grid)

@@ -59,7 +59,7 @@ class Halfway(Keeper):
 
     def stops(self, step: int, parts: Parts) -> bool:
         asked = self._asked.before(step)
-        if step > self.step and (asked or time.monotonic() - self._written > SECONDS):
+        if asked or time.monotonic() - self._written > SECONDS:
             self.keep(step, parts)
         return asked
 
@@ -67,13 +67,13 @@ class Halfway(Keeper):
         return self._asked.waited(get)
 
     def keep(self, step: int, parts: Parts) -> None:
-        if not step:  # nothing was learnt
+        if step == self.step:  # nothing was learnt since
             return
-        self._kept = {"step": step} | {name: part.state_dict() for name, part in parts.items()}
+        kept = {"step": step, "about": json.dumps(self._about)}
         content = io.BytesIO()
-        torch.save(self._kept | {"about": json.dumps(self._about)}, content)
+        torch.save(kept | {name: part.state_dict() for name, part in parts.items()}, content)
         write_file(self.path, _sum(content.getvalue()) + content.getvalue())
-        self._written = time.monotonic()
+        self._kept, self._written = kept, time.monotonic()
 
     def remove(self) -> None:
         """The judge is written: what is halfway there is no longer needed."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+import tyro
 
 from fes.commandline import parsed
 from fes.errors import InputError
@@ -19,6 +20,8 @@ from fes.misread import complaints_in_one_sentence
 class Options:
     """What to bake."""
 
+    oven: tyro.conf.Positional[str]
+    """Where."""
     out: Path
     """The folder to write to; made where it does not exist."""
     source: str
@@ -35,7 +38,7 @@ class Options:
     """How much. None: all."""
 
 
-GIVEN = ["--out", "a", "--source", "b"]
+GIVEN = ["mine", "--out", "a", "--source", "b"]
 
 
 @pytest.mark.parametrize("columns", [60, 100, 300])
@@ -52,9 +55,11 @@ GIVEN = ["--out", "a", "--source", "b"]
         ([*GIVEN, "--hours", "1", "it's"], "--hours is '1 it's': it must be whole numbers"),
         ([*GIVEN, "--hours=[2]:"], "--hours is '[2]:': it must be whole numbers"),
         ([*GIVEN, "--weight", 50 * "1,5"], f"--weight is '{50 * '1,5'}': it must be a number"),
+        ([*GIVEN[1:], "--weight", "heavy", "mine"], "--weight is 'heavy': it must be a number"),
+        ([*GIVEN[1:], "--kind", "rey", "mine"], "--kind is 'rey'; did you mean 'rye'?"),
         ([*GIVEN, "--weight"], "--weight has no value: write its value after it"),
-        (GIVEN[:2], "--source (flour) is missing"),
-        ([], "--out (the folder to write to) and --source (flour) are missing"),
+        (GIVEN[:3], "--source (flour) is missing"),
+        (GIVEN[:1], "--out (the folder to write to) and --source (flour) are missing"),
     ],
 )
 def test_a_complaint_is_one_sentence_on_terminals_of_any_width(words, told, columns, monkeypatch, capsys):

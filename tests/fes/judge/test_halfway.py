@@ -152,9 +152,11 @@ def test_a_full_disk_takes_no_judge_away_that_is_trained(parts, whole, tmp_path,
     def full(path, content):
         raise InputError("cannot write: the disk is full")
 
-    monkeypatch.setattr(module, "write_file", full)
-    judge, trained, _ = go_on(tmp_path / "a.safetensors", parts)
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "write_file", full)
+        judge, trained, halfway = go_on(tmp_path / "a.safetensors", parts)
     assert trained
+    assert (halfway.step, list(tmp_path.iterdir())) == (0, [])
     assert same(judge.state_dict(), whole)
 
 
