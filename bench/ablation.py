@@ -19,11 +19,11 @@ from pathlib import Path
 
 from bench.commandline import check_names, options_of
 from bench.whole_runs import ROOT, check_graders, run_python
-from fes.arguments import parse_levels
+from fes.config.tree import flat, to_tree
 from fes.errors import InputError
 from fes.files import make_folder, sha256_of, write_file
-from fes.snapshot import find_snapshot
-from fes.tree import flat, to_tree
+from fes.saved.snapshot import find_snapshot
+from fes.training.arguments import parse_levels
 
 NO_GUIDE = " ".join(f"--{each}.guide-weight 0" for each in ("loss", "stages.opening", "stages.closing"))
 NOT_CLEAR = "--loss.guide-clear None --stages.closing.guide-clear None"

@@ -15,8 +15,8 @@ import torch
 import tyro
 
 from fes.commandline import check_words, parsed, readers_may_leave
+from fes.config.validity import check_resolution, check_shape
 from fes.errors import InputError, nearest, told_in_one_sentence
-from fes.validity import check_resolution, check_shape
 
 Kind = TypeVar("Kind")
 

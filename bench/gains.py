@@ -26,12 +26,12 @@ from bench.variants import VARIANTS, AverageInALoop, compile_autoencoder, networ
 from fes.batch import Batch
 from fes.config import Config, LossConfig, ModelConfig
 from fes.draws import Noise, noise
-from fes.ema import Ema
 from fes.errors import InputError
 from fes.hardware import Hardware, Precision
+from fes.learning.players import bare_players
 from fes.machine import keep_memory
-from fes.networks import Networks
-from fes.players import bare_players
+from fes.model.ema import Ema
+from fes.model.networks import Networks
 from fes.runtime.player import Player
 from fes.runtime.precision import set_arithmetic
 from fes.runtime.replayed import ReplayedPlayer
@@ -79,7 +79,7 @@ class Way:
     compiled: bool = False
     """Encoder and generator are compiled."""
     own_parts: bool = False
-    """Critics are made of torch's own units and means, as peers' always are (`fes.piecewise`)."""
+    """Critics are made of torch's own units and means, as peers' always are (`fes.model.piecewise`)."""
     looped: bool = False
     """The average is moved weight by weight."""
     kept: bool = True

@@ -27,9 +27,9 @@ from bench.whole_runs import ROOT, check_graders, run_python
 from fes.errors import InputError
 from fes.expressions import EXPRESSIONS
 from fes.files import make_folder
+from fes.photographs.synthesizer import all_expressions
 from fes.pictures import sheet, write_picture
-from fes.snapshot import load_snapshot
-from fes.synthesizer import all_expressions
+from fes.saved.snapshot import load_snapshot
 from shards.index import ShardIndex, spread
 
 RECIPE = ROOT / "recipes/grow_48_96_192.yaml"

@@ -1,7 +1,7 @@
 """Parameters and memory of the networks at each resolution: `python -m bench.memory --help`.
 
-The estimates are those of `--dry-run` (`fes.memory`): bytes of tensors, counted in a step without contents,
-and something for the workspaces of libraries.
+The estimates are those of `--dry-run` (`fes.training.memory`): bytes of tensors, counted in a step without
+contents, and something for the workspaces of libraries.
 With `--measure`, on a GPU, steps are taken as well, under the cap of `--gib`, and what torch's allocator gave
 and how long a thousand pictures took stand beside them; bench/results/memory.jsonl keeps it.
 
@@ -20,22 +20,22 @@ import torch
 from bench.commandline import options_of
 from bench.overhead import now
 from bench.recording import RESULTS, keep, machine
-from fes.arguments import parse_levels
 from fes.batch import Batch
-from fes.blocks import coarsest
 from fes.config import Config, LossConfig, ModelConfig
 from fes.draws import Noise, noise
-from fes.ema import Ema
 from fes.errors import InputError, NoRoom
-from fes.guide import Guide
 from fes.hardware import Hardware, Precision
 from fes.judge import new_judge
-from fes.memory import GIB, WORKSPACES, memory_of, room_for
-from fes.networks import Networks, parameter_count
-from fes.players import bare_players
+from fes.learning.guide import Guide
+from fes.learning.players import bare_players
+from fes.model.blocks import coarsest
+from fes.model.ema import Ema
+from fes.model.networks import Networks, parameter_count
 from fes.runtime.player import Player
 from fes.runtime.precision import check_precision, set_arithmetic
 from fes.runtime.replayed import ReplayedPlayer
+from fes.training.arguments import parse_levels
+from fes.training.memory import GIB, WORKSPACES, memory_of, room_for
 
 _BEYOND = 1.25
 """A batch that much larger than the largest that is said to fit is tried too, and should not."""

@@ -19,8 +19,8 @@ import numpy as np
 
 from bench.commandline import options_of
 from fes.config import Config
+from fes.data.stream import Stream
 from fes.expressions import EXPRESSIONS
-from fes.stream import Stream
 from shards.catalogue import Shard
 from shards.documents import to_text
 from shards.index import ShardIndex, Split

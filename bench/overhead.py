@@ -20,18 +20,18 @@ import numpy as np
 import torch
 
 from fes import train
-from fes.arguments import Asked, resolve
 from fes.batch import Batch
 from fes.clock import Clock
 from fes.config import ClockConfig, Config, ModelConfig, StreamConfig
+from fes.data.mixture import Mixture
 from fes.draws import Noise
 from fes.hardware import Hardware
-from fes.mixture import Mixture
-from fes.networks import Networks
-from fes.players import BarePlayer, bare_players
+from fes.learning.players import BarePlayer, bare_players
+from fes.model.networks import Networks
 from fes.runtime.processes import Runtime
-from fes.supply import noise_for, stream_for
-from fes.trainer import Hooks, fit
+from fes.training.arguments import Asked, resolve
+from fes.training.supply import noise_for, stream_for
+from fes.training.trainer import Hooks, fit
 
 HOOKS = ("tick", "snapshot", "state")
 CALLS = 4

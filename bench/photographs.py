@@ -20,11 +20,11 @@ from bench.commandline import options_of
 from fes.commandline import FOUND
 from fes.errors import InputError
 from fes.expressions import EXPRESSIONS
-from fes.framing import framed
 from fes.judge import Judge, check_distinct, load_judge
-from fes.photograph import Photograph
-from fes.shipped import shipped_judge, shipped_retoucher
-from fes.synthesizer import Synthesizer, retouch, synthesize
+from fes.photographs.framing import framed
+from fes.photographs.photograph import Photograph
+from fes.photographs.synthesizer import Synthesizer, retouch, synthesize
+from fes.saved.shipped import shipped_judge, shipped_retoucher
 from shards.pictures import PICTURE_SUFFIXES
 
 SIDE = 256

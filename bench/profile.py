@@ -23,19 +23,19 @@ from bench.gains import Options, model_of, work_of
 from bench.overhead import now
 from bench.recording import RESULTS, keep, machine
 from bench.tables import show
-from fes import objectives
 from fes.batch import Batch
 from fes.config import Config
-from fes.decoded import DecodedSplit, decode_to
-from fes.ema import Ema
+from fes.data.decoded import DecodedSplit, decode_to
+from fes.data.stream import Stream
 from fes.hardware import Hardware
+from fes.learning import objectives
+from fes.learning.players import bare_players
 from fes.machine import keep_memory
-from fes.meters import Meters
-from fes.networks import Networks
-from fes.players import bare_players
+from fes.model.ema import Ema
+from fes.model.networks import Networks
 from fes.runtime.precision import set_arithmetic
-from fes.snapshot import save_snapshot
-from fes.stream import Stream
+from fes.saved.snapshot import save_snapshot
+from fes.training.meters import Meters
 from shards.build.writer import BuildOptions, build
 from shards.index import ShardIndex
 from shards.sources.drawn import DrawnOptions, draw

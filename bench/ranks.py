@@ -22,21 +22,21 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.commandline import options_of
 from bench.overhead import Result, config_of, now, with_data
-from fes import trainer
 from fes.batch import Batch
-from fes.cast import build
 from fes.clock import Clock
 from fes.config import ClockConfig, Config
-from fes.dials import Dials
 from fes.draws import Noise
-from fes.ema import Ema
 from fes.errors import InputError
 from fes.files import check_file
-from fes.networks import Networks
-from fes.players import bare_players
+from fes.learning.dials import Dials
+from fes.learning.players import bare_players
+from fes.model.ema import Ema
+from fes.model.networks import Networks
 from fes.runtime.player import Player
 from fes.runtime.processes import Runtime
-from fes.supply import noise_for, stream_for
+from fes.training import trainer
+from fes.training.cast import build
+from fes.training.supply import noise_for, stream_for
 
 ENDLESS = ClockConfig(total_kimg=1e9, tick_kimg=1e9, snapshot_kimg=1e9, state_kimg=1e9)
 KINDS = ("alone", "apart", "together")

@@ -15,10 +15,10 @@ import webdataset
 from PIL import Image
 
 from fes.config import Config
-from fes.decoded import DecodedSplit, decode_to
+from fes.data.decoded import DecodedSplit, decode_to
+from fes.data.reading import Samples
+from fes.data.stream import Stream
 from fes.machine import cores
-from fes.reading import Samples
-from fes.stream import Stream
 from shards.index import Split
 from shards.pictures import decode_picture
 from shards.sources.celeba import FACE

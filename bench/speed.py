@@ -20,14 +20,14 @@ from bench.recording import RESULTS, keep, machine
 from bench.tables import show
 from fes.batch import Batch
 from fes.config import Config, ModelConfig
-from fes.decoded import DecodedSplit, decode_to
+from fes.data.decoded import DecodedSplit, decode_to
+from fes.data.stream import Stream
 from fes.draws import Noise, noise
 from fes.hardware import Hardware
+from fes.learning.players import BarePlayer, bare_players
 from fes.machine import keep_memory
-from fes.networks import Networks
-from fes.players import BarePlayer, bare_players
+from fes.model.networks import Networks
 from fes.runtime.precision import set_arithmetic
-from fes.stream import Stream
 from shards.build.writer import BuildOptions, build
 from shards.drawing.faces import draw_identities, render
 from shards.index import ShardIndex

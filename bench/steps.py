@@ -14,8 +14,8 @@ from bench.overhead import Result, bare_step, in_memory, now, with_data
 from fes.batch import Batch
 from fes.config import Config
 from fes.draws import Noise
-from fes.networks import Networks
-from fes.players import BarePlayer, bare_players
+from fes.learning.players import BarePlayer, bare_players
+from fes.model.networks import Networks
 from fes.runtime.processes import Runtime
 
 Work = tuple[Batch, Noise]

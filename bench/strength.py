@@ -17,14 +17,14 @@ from torch.nn import functional
 
 from bench.commandline import options_of
 from fes.config import StreamConfig
+from fes.data.mixture import open_index
 from fes.errors import InputError
 from fes.evaluation.faces import HELD_OUT, load_faces
 from fes.expressions import EXPRESSIONS
 from fes.judge import load_judge
-from fes.mixture import open_index
-from fes.shipped import shipped_judge, shipped_synthesizer
-from fes.snapshot import load_snapshot
-from fes.synthesizer import STRENGTHS, between, synthesize
+from fes.photographs.synthesizer import STRENGTHS, between, synthesize
+from fes.saved.shipped import shipped_judge, shipped_synthesizer
+from fes.saved.snapshot import load_snapshot
 
 SLACK = 0.01
 

@@ -9,15 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fes import networks, objectives
 from fes.batch import Batch
-from fes.blocks import Parts
 from fes.config import ModelConfig
 from fes.draws import Noise
-from fes.ema import Ema
-from fes.networks import Networks
-from fes.objectives import CriticObjective, Measurements
-from fes.piecewise import SLOPE, halved
+from fes.learning import objectives
+from fes.learning.objectives import CriticObjective, Measurements
+from fes.model import networks
+from fes.model.blocks import Parts
+from fes.model.ema import Ema
+from fes.model.networks import Networks
+from fes.model.piecewise import SLOPE, halved
 
 Critic = Callable[[Tensor], Tensor]
 LAZY = 4
@@ -94,7 +95,7 @@ def compile_autoencoder(networks: Networks) -> None:
 
 
 def compiled_norm(critic: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
-    """`fes.losses.gradient_norm` as a function of functions, which the compiler can look through."""
+    """`fes.learning.losses.gradient_norm` as a function of functions, which the compiler can look through."""
     gradient = torch.func.grad(lambda x: critic(x).sum())(at.detach())
     return torch.linalg.vector_norm(gradient.flatten(1), dim=1)
 

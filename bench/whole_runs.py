@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fes.config import StreamConfig
+from fes.data.mixture import Mixture, open_index
 from fes.evaluation.faces import held_out
 from fes.files import sha256_of
-from fes.guide import check_independent
 from fes.judge import load_graders
-from fes.mixture import Mixture, open_index
+from fes.learning.guide import check_independent
 from shards.index import ShardIndex
 
 ROOT = Path(__file__).parents[1]

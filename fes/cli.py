@@ -14,6 +14,8 @@ import tyro
 from fes.bench import Bench
 from fes.commandline import interrupted, parsed_command, readers_may_leave, tell_version
 from fes.config import StreamConfig
+from fes.config.validity import check_shape
+from fes.data.mixture import Mixture, open_index
 from fes.errors import InputError, told_in_one_sentence
 from fes.evaluation.command import EvaluateOptions, evaluate_command
 from fes.evaluation.faces import HELD_OUT, held_out
@@ -32,13 +34,11 @@ from fes.judge import (
     train_judge,
 )
 from fes.judge import Judge as Network
-from fes.mixture import Mixture, open_index
+from fes.photographs.synthesis import Export, Synthesize
 from fes.report import progress
 from fes.runtime.precision import set_arithmetic
 from fes.runtime.stopping import Stopping
 from fes.selfcheck.command import main as check_gradients
-from fes.synthesis import Export, Synthesize
-from fes.validity import check_shape
 
 
 @dataclass(frozen=True)

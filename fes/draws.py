@@ -30,10 +30,10 @@ def numpy_rng(*parts: object) -> np.random.Generator:
 
 
 AUGMENTATION_DRAWS = 13
-"""Draws that `fes.augment` makes its choices for a picture from."""
+"""Draws that `fes.learning.augment` makes its choices for a picture from."""
 
 GUIDE_DRAWS = 4
-"""Draws that `fes.guide` makes its noise on a picture from."""
+"""Draws that `fes.learning.guide` makes its noise on a picture from."""
 
 
 class Noise(NamedTuple):

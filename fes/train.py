@@ -21,30 +21,30 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from fes.advice import judge_training
-from fes.arguments import Asked, parse_levels, resolve
-from fes.beginning import take_networks
-from fes.cast import build
 from fes.clock import Clock
 from fes.commandline import interrupted, readers_may_leave
+from fes.commandline.advice import judge_training
 from fes.config import Config
+from fes.config.tree import begin_alike, flat, to_tree
+from fes.data.mixture import Mixture
+from fes.data.stream import share_of
 from fes.errors import InputError, Lost, Unreachable, told_in_one_sentence
 from fes.evaluation.in_loop import evaluation_for
 from fes.files import hold_folder, make_folder, write_file
-from fes.forewarning import forewarn
-from fes.growth import Taken, read_other, table, take_over, told
-from fes.guide import Guide, guide_for
-from fes.mixture import Mixture
-from fes.networks import Networks, open_edges
-from fes.preview import Task, show, taken_over, telling_what_fits
-from fes.recorder import Recorder
+from fes.learning.guide import Guide, guide_for
+from fes.model.networks import Networks, open_edges
 from fes.runtime.processes import Runtime
 from fes.runtime.stopping import leaving
-from fes.state import Found, Parts, Restored, edge_in, find_state, has_finished, list_states, restore
-from fes.stream import share_of
-from fes.supply import held_out_for, noise_for, stream_for
-from fes.trainer import fit
-from fes.tree import begin_alike, flat, to_tree
+from fes.saved.beginning import take_networks
+from fes.saved.growth import Taken, read_other, table, take_over, told
+from fes.saved.state import Found, Parts, Restored, edge_in, find_state, has_finished, list_states, restore
+from fes.training.arguments import Asked, parse_levels, resolve
+from fes.training.cast import build
+from fes.training.forewarning import forewarn
+from fes.training.preview import Task, show, taken_over, telling_what_fits
+from fes.training.recorder import Recorder
+from fes.training.supply import held_out_for, noise_for, stream_for
+from fes.training.trainer import fit
 
 
 def train(asked: Asked, mixture: Mixture, runtime: Runtime, loop: Callable[..., int] = fit) -> int:

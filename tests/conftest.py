@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from fes.config import ClockConfig, Config, ModelConfig, StreamConfig
-from fes.ema import Ema
+from fes.data.mixture import Mixture
 from fes.expressions import UNLABELLED
 from fes.judge import Judge, JudgeConfig, new_judge, train_judge
-from fes.mixture import Mixture
-from fes.networks import Networks
+from fes.model.ema import Ema
+from fes.model.networks import Networks
 from fes.pictures import as_image
-from fes.snapshot import save_snapshot
+from fes.saved.snapshot import save_snapshot
 from shards.build.writer import BuildOptions, build
 from shards.index import ShardIndex
 from shards.sources.drawn import DrawnOptions, draw

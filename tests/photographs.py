@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fes.photograph import Photograph
+from fes.photographs.photograph import Photograph
 from fes.pictures import write_picture
 
 SHEET = Path(__file__).parents[1] / "docs/people.png"

@@ -17,35 +17,16 @@ SOURCES = sorted([*ROOT.glob("fes/**/*.py"), *ROOT.glob("shards/**/*.py")])
 BENCHES = sorted(ROOT.glob("bench/*.py"))
 
 LAYERS = (
-    {
-        "errors",
-        "advice",
-        "expressions",
-        "machine",
-        "metadata",
-        "batch",
-        "draws",
-        "patience",
-        "adaptive",
-        "piecewise",
-        "drawing",
-        "helptexts",
-    },
-    {"misread"},
-    {"edges", "hardware", "config", "tree", "files", "commandline", "order", "mix", "augment", "shipped"},
-    {"validity", "levels", "framing", "pictures"},
-    {"keys", "photograph", "clock", "blocks", "losses", "dials", "reading", "ahead", "mixture"},
-    {"residual", "balance", "decoded", "stages", "guided"},
-    {"networks"},
-    {"stream", "beginning"},
-    {"ema", "objectives", "plan"},
-    {"meters", "snapshot", "state", "judge", "arguments", "players"},
-    {"trainer", "runtime", "report", "synthesizer", "watch", "guide", "growth"},
-    {"evaluation", "synthesis"},
-    {"recorder", "cast", "supply", "memory", "forewarning"},
-    {"preview"},
-    {"train"},
-    {"selfcheck", "bench"},
+    {"errors", "expressions", "machine", "batch", "draws"},
+    {"commandline", "files", "hardware"},
+    {"config", "pictures", "report"},
+    {"clock", "data", "model"},
+    {"judge", "saved"},
+    {"learning", "photographs"},
+    {"runtime"},
+    {"evaluation"},
+    {"training"},
+    {"train", "selfcheck", "bench"},
     {"cli"},
 )
 """The modules and packages of fes from the ground up; each imports from the layers below its own alone."""
@@ -65,7 +46,28 @@ ROOMS = (
 """The modules and packages of shards from the ground up; each imports from those below its own alone."""
 
 FLOORS = {
-    "fes/config": ({"model", "learning", "course", "running"},),
+    "fes/commandline": ({"advice", "helptexts", "misread"}, {"parsing"}),
+    "fes/config": (
+        {"model", "learning", "course", "running"},
+        {"tree", "validity"},
+        {"levels"},
+        {"keys"},
+    ),
+    "fes/data": (
+        {"mix", "order", "patience"},
+        {"ahead", "mixture", "reading"},
+        {"balance", "decoded"},
+        {"stream"},
+    ),
+    "fes/model": ({"drawing", "edges", "piecewise"}, {"blocks"}, {"residual"}, {"networks"}, {"ema"}),
+    "fes/saved": ({"beginning", "shipped", "snapshot", "state"}, {"growth"}),
+    "fes/learning": (
+        {"adaptive", "augment", "guide", "losses", "stages"},
+        {"dials", "guided"},
+        {"objectives"},
+        {"players"},
+    ),
+    "fes/photographs": ({"framing", "metadata"}, {"photograph"}, {"synthesizer"}, {"synthesis"}),
     "fes/runtime": (
         {"links", "pulse", "precision", "stopping"},
         {"hub", "player", "launcher"},
@@ -79,6 +81,10 @@ FLOORS = {
         {"readings"},
         {"evaluator"},
         {"command", "in_loop"},
+    ),
+    "fes/training": (
+        {"arguments", "cast", "forewarning", "memory", "meters", "plan", "supply", "watch"},
+        {"preview", "recorder", "trainer"},
     ),
     "fes/bench": ({"peak", "plot"}, {"measure"}, {"command"}),
     "fes/selfcheck": ({"verdict"}, {"comparison"}, {"command"}, {"__main__"}),
@@ -97,7 +103,7 @@ PLACES = {
     "rich": {"fes/report.py", "shards/show.py", "shards/meter.py"},
     "tensorboard": {"fes/report.py"},
     "torch.utils.tensorboard": {"fes/report.py"},
-    "yaml": {"fes/tree.py", "fes/plan.py"},
+    "yaml": {"fes/config/tree.py", "fes/training/plan.py"},
     "onnxruntime": {"fes/evaluation/embedder.py"},
     "torch_fidelity": {"fes/evaluation/inception.py"},
     "simplejpeg": {"shards/pictures.py"},
@@ -109,18 +115,26 @@ PLACES = {
 """Where alone a library may be used."""
 
 MATHEMATICS = (
-    "networks",
-    "drawing",
-    "losses",
-    "objectives",
-    "trainer",
     "draws",
-    "ema",
-    "meters",
-    "augment",
-    "adaptive",
+    "model.networks",
+    "model.drawing",
+    "model.ema",
+    "learning.losses",
+    "learning.objectives",
+    "learning.augment",
+    "learning.adaptive",
+    "training.meters",
+    "training.trainer",
 )
-NOT_MATHEMATICS = {"fes.runtime", "fes.report", "fes.snapshot", "fes.state", "rich", "accelerate", "tyro"}
+NOT_MATHEMATICS = {
+    "fes.runtime",
+    "fes.report",
+    "fes.saved.snapshot",
+    "fes.saved.state",
+    "rich",
+    "accelerate",
+    "tyro",
+}
 
 
 def name_of(path: Path) -> str:
@@ -242,16 +256,17 @@ def test_the_mathematics_know_nothing_of_files_terminals_and_ranks_even_through_
         if module in reached:
             continue
         reached.add(module)
-        path = ROOT / f"{module.replace('.', '/')}.py"
-        if path.exists():
-            waiting += [part for each in imports(path) for part in (each, each.split(".")[0])]
+        place = ROOT / module.replace(".", "/")
+        for path in (place.with_suffix(".py"), place / "__init__.py"):
+            if path.exists():
+                waiting += [part for each in imports(path) for part in (each, each.split(".")[0])]
     assert reached & NOT_MATHEMATICS == set()
 
 
-def test_no_file_of_fes_bears_the_name_of_another_module():
+def test_nothing_in_fes_bears_the_name_of_another_module():
     """A script that is run by its path has its own folder first on sys.path: a namesake would hide others."""
     others = sys.stdlib_module_names | importlib.metadata.packages_distributions().keys()
-    ours = {path.stem for path in ROOT.glob("fes/*.py")} - {"__init__"}
+    ours = {path.stem for path in ROOT.glob("fes/*") if not path.name.startswith("__")}
     assert ours & others == set()
 
 

@@ -20,18 +20,18 @@ from bench.profile import PHASES, Clock, Cycle, Profile
 from bench.reading import decoders, readers_of, webdataset_grey
 from bench.strength import Strength, probabilities, table
 from bench.variants import OWN_PARTS, VARIANTS, AverageInALoop, networks_of
-from fes.arguments import parse_levels
-from fes.blocks import PENALISED_PARTS
 from fes.config import LossConfig, ModelConfig
-from fes.ema import Ema
+from fes.data.stream import Stream
 from fes.errors import InputError
 from fes.judge import Judge, load_judge, new_judge, save_judge
-from fes.networks import Networks
-from fes.objectives import AutoencoderObjective, CriticObjective
-from fes.players import bare_players
+from fes.learning.objectives import AutoencoderObjective, CriticObjective
+from fes.learning.players import bare_players
+from fes.model.blocks import PENALISED_PARTS
+from fes.model.ema import Ema
+from fes.model.networks import Networks
 from fes.runtime.player import Player
-from fes.shipped import shipped_judge
-from fes.stream import Stream
+from fes.saved.shipped import shipped_judge
+from fes.training.arguments import parse_levels
 from shards.index import Folder, ShardIndex
 from shards.sources.celeba import FACE, HEIGHT, WIDTH, read_celeba
 from shards.sources.fer2013 import read_fer2013

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fes.arguments import parse_levels
-from fes.levels import has_levels, split
-from fes.tree import flat, read_yaml, to_tree
+from fes.config.levels import has_levels, split
+from fes.config.tree import flat, read_yaml, to_tree
+from fes.training.arguments import parse_levels
 from tests.processes import ON_ONE_CORE
 
 REPOSITORY = Path(__file__).parents[1]

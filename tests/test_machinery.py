@@ -26,10 +26,10 @@ from bench.recording import keep, kept, machine
 from bench.steps import measure_readiness, measure_steps, ready
 from fes.config import Config
 from fes.errors import InputError
-from fes.networks import Networks
-from fes.players import bare_players
+from fes.learning.players import bare_players
+from fes.model.networks import Networks
 from fes.runtime.processes import Runtime
-from fes.state import list_states
+from fes.saved.state import list_states
 from tests.fes.launching import run_ranks
 
 CPU = torch.device("cpu")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fes.batch import Batch
 from fes.config import LossConfig
 from fes.draws import Noise
-from fes.networks import Networks
+from fes.model.networks import Networks
 from fes.pictures import to_float
 
 _KEPT = 0.999

@@ -16,6 +16,7 @@ from fes.bench.measure import measure
 from fes.bench.peak import peak_flops
 from fes.bench.plot import check_plotting, draw_rates
 from fes.config import Config, ModelConfig
+from fes.config.validity import check, check_features, check_resolution, check_shape
 from fes.errors import InputError, NoRoom
 from fes.files import make_folder
 from fes.hardware import Hardware, check_hardware
@@ -23,7 +24,6 @@ from fes.machine import cores
 from fes.report import progress, show_table
 from fes.runtime.precision import DTYPES, describe_numbers
 from fes.runtime.processes import NOT_REPLAYED, Runtime
-from fes.validity import check, check_features, check_resolution, check_shape
 
 _COLUMNS = (
     "px",

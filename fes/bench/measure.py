@@ -14,19 +14,19 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from fes.arguments import resolve
 from fes.batch import Batch
 from fes.bench.peak import synchronise
-from fes.cast import build
 from fes.clock import Clock
 from fes.config import Config
+from fes.data.mixture import Mixture
 from fes.draws import Noise
-from fes.mixture import Mixture
-from fes.networks import Networks
-from fes.players import bare_players
+from fes.learning.players import bare_players
+from fes.model.networks import Networks
 from fes.runtime.processes import Runtime
-from fes.supply import noise_for, stream_for
-from fes.trainer import fit
+from fes.training.arguments import resolve
+from fes.training.cast import build
+from fes.training.supply import noise_for, stream_for
+from fes.training.trainer import fit
 from shards.build.writer import BuildOptions
 from shards.build.writer import build as build_shards
 from shards.sources.drawn import DrawnOptions, draw

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 
 from fes.config import StreamConfig
+from fes.data.mixture import open_index
 from fes.errors import InputError
 from fes.evaluation.embedder import OnnxEmbedder
 from fes.evaluation.evaluator import Evaluator
@@ -15,15 +16,14 @@ from fes.evaluation.faces import HELD_OUT, load_faces
 from fes.evaluation.inception import check_inception, inception_figures
 from fes.evaluation.results import FOLDER, is_there, place_of, told, write_results
 from fes.files import check_folder, of_moments, sha256_of
-from fes.guide import check_independent
 from fes.hardware import Hardware
 from fes.judge import doubts, load_graders
+from fes.learning.guide import check_independent
 from fes.machine import keep_memory
-from fes.mixture import open_index
 from fes.report import progress
 from fes.runtime.launcher import Launch
 from fes.runtime.precision import set_arithmetic
-from fes.snapshot import find_snapshot, load_snapshot
+from fes.saved.snapshot import find_snapshot, load_snapshot
 from shards.index import ShardIndex
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from fes.config import Config
+from fes.data.mixture import Mixture
 from fes.errors import InputError
 from fes.evaluation.best import best_score, save_best
 from fes.evaluation.evaluator import Evaluator
@@ -17,7 +18,6 @@ from fes.evaluation.results import FOLDER, write_results
 from fes.expressions import EXPRESSIONS
 from fes.files import sha256_of
 from fes.judge import Judge, load_graders
-from fes.mixture import Mixture
 from shards.index import ShardIndex
 
 SPLITS = "valid", "test"

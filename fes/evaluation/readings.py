@@ -14,7 +14,7 @@ from fes.evaluation.regions import changes
 from fes.evaluation.similarity import absolute_error, structural_similarity
 from fes.expressions import EXPRESSIONS, UNLABELLED
 from fes.judge import Judge
-from fes.synthesizer import synthesize
+from fes.photographs.synthesizer import synthesize
 
 FACES = 32
 """Faces that are drawn at once, with all expressions."""

@@ -12,11 +12,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from fes.config.validity import check_shape
 from fes.errors import InputError
 from fes.expressions import EXPRESSIONS
 from fes.files import sha256_of, write_file
 from fes.judge.network import KINDS, Facts, Judge
-from fes.validity import check_shape
 
 FORMAT = "fes-judge-2"
 _OLD = "fes-judge-1"

@@ -18,7 +18,7 @@ from torch import Tensor, distributed, nn
 from fes.batch import Batch
 from fes.draws import Noise
 from fes.hardware import Precision
-from fes.objectives import Measurements
+from fes.learning.objectives import Measurements
 from fes.runtime.player import in_pieces, restore_optimiser
 from fes.runtime.precision import DTYPES
 

@@ -13,7 +13,7 @@ from fes.batch import Batch
 from fes.draws import Noise
 from fes.errors import NoRoom
 from fes.hardware import Precision, pieces
-from fes.objectives import Measurements
+from fes.learning.objectives import Measurements
 from fes.runtime.precision import DTYPES, FIRST_SCALE
 
 

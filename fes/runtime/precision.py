@@ -1,7 +1,8 @@
 """What networks compute in, and how exactly.
 
-Whatever precision is asked for, a gradient penalty is computed in float32 (`fes.losses.gradient_norm`), as
-exactly as others in float32 are: its double backward overflows in fp16.
+Whatever precision is asked for, a gradient penalty is computed in float32
+(`fes.learning.losses.gradient_norm`), as exactly as others in float32 are: its double backward overflows in
+fp16.
 """
 
 import os

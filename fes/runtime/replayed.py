@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fes.batch import Batch
 from fes.draws import Noise
-from fes.objectives import Measurements
+from fes.learning.objectives import Measurements
 from fes.runtime.player import Player
 
 _REHEARSALS = 2

@@ -22,15 +22,15 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from fes.arguments import parse
 from fes.config import Config
+from fes.data.stream import share_of
 from fes.errors import InputError, told_in_one_sentence
 from fes.hardware import Hardware, pieces
 from fes.runtime.launcher import Launch
 from fes.runtime.processes import Runtime
 from fes.selfcheck.comparison import Comparison, affordable
 from fes.selfcheck.verdict import RIGHT, WRONG, Found, judged
-from fes.stream import share_of
+from fes.training.arguments import parse
 
 LIMIT = 300.0
 """Seconds until processes that do not meet, or hang, give up."""

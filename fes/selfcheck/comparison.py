@@ -12,17 +12,17 @@ from torch import Tensor, nn
 from fes.batch import Batch
 from fes.clock import Clock
 from fes.config import Config
+from fes.data.stream import share_of
 from fes.draws import Noise, noise, numpy_rng
 from fes.expressions import EXPRESSIONS, UNLABELLED
-from fes.guide import Guide, guide_for
 from fes.hardware import pieces
-from fes.networks import Networks
-from fes.players import BarePlayer, bare_players
+from fes.learning.guide import Guide, guide_for
+from fes.learning.players import BarePlayer, bare_players
+from fes.model.networks import Networks
 from fes.runtime.processes import Runtime
 from fes.selfcheck.verdict import FLOAT32, FLOAT64, Difference, Found, furthest
-from fes.stream import share_of
-from fes.trainer import Player
-from fes.watch import digest
+from fes.training.trainer import Player
+from fes.training.watch import digest
 
 UPDATES, SECONDS = 10, 25.0
 """Updates of the autoencoder, or as many of them as so many seconds are enough for."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fes.errors import InputError
-from fes.watch import odd_ranks
+from fes.training.watch import odd_ranks
 
 RIGHT, WRONG = "the gradients are right", "the gradients are WRONG"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import torch
 
 from fes.batch import Batch
-from fes.stream import Stream
+from fes.data.stream import Stream
 
 SHAPE = 1, 48, 48
 

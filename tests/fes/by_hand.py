@@ -6,12 +6,12 @@ import math
 import torch
 from torch import Tensor, nn
 
-from fes.augment import augment
 from fes.batch import Batch
 from fes.config import LossConfig, Stage
 from fes.draws import Noise
-from fes.guide import Guide
-from fes.networks import Code, Networks
+from fes.learning.augment import augment
+from fes.learning.guide import Guide
+from fes.model.networks import Code, Networks
 from tests.fes.made_up import SIZE, real
 from tests.fes.spared_by_hand import spared
 

@@ -4,7 +4,7 @@ import pytest
 
 from fes.batch import Batch
 from fes.draws import Noise
-from fes.networks import Networks
+from fes.model.networks import Networks
 from tests.fes.made_up import made_up_batch, made_up_noise
 from tests.fes.untrained import networks_of
 

@@ -15,8 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fes import clock, draws, mixture, supply, train, trainer
-from fes.cast import Cast, build
+from fes import clock, draws, train
 from fes.config import (
     AugmentConfig,
     AutoencoderStage,
@@ -27,19 +26,22 @@ from fes.config import (
     ModelConfig,
     StagesConfig,
 )
-from fes.dials import Dials
-from fes.ema import Ema
-from fes.guide import Guide
+from fes.data import mixture
+from fes.data.mixture import Mixture
+from fes.data.stream import Stream, share_of
 from fes.hardware import Hardware
 from fes.judge import new_judge
-from fes.mixture import Mixture
-from fes.networks import Networks
+from fes.learning.dials import Dials
+from fes.learning.guide import Guide
+from fes.model.ema import Ema
+from fes.model.networks import Networks
 from fes.runtime.player import Player
 from fes.runtime.processes import Runtime
-from fes.state import Parts, find_state, restore, save_state
-from fes.stream import Stream, share_of
-from fes.supply import held_out_for
-from fes.trainer import fit
+from fes.saved.state import Parts, find_state, restore, save_state
+from fes.training import supply, trainer
+from fes.training.cast import Cast, build
+from fes.training.supply import held_out_for
+from fes.training.trainer import fit
 from shards.remote.shelf import CachedShards
 
 MODEL = ModelConfig(
@@ -115,7 +117,7 @@ class InFloat64:
         return draws.Noise(*(part.double() for part in drawn))
 
     def build(self, start: int = 0) -> tuple[Parts, Ema, Cast]:
-        """As `fes.cast.build`."""
+        """As `fes.training.cast.build`."""
         networks = Networks(self.config.model, self.config.seed).double()
         guide = (
             Guide(new_judge("plain", 48, 1, seed=5).double(), 0.5) if self.config.loss.guide_weight else None
@@ -123,7 +125,7 @@ class InFloat64:
         return build(self.config, networks, self.runtime, start, guide)
 
     def held_out(self, networks: Networks, dials: Dials) -> Callable[[int], Tensor] | None:
-        """As `fes.supply.held_out_for`."""
+        """As `fes.training.supply.held_out_for`."""
         supply.noise_for = lambda config, runtime: self.noise
         return held_out_for(self.config, self.mixture, self.runtime, networks, dials)
 

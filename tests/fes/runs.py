@@ -9,9 +9,9 @@ import yaml
 from safetensors.torch import load_file
 
 from fes.config import Config
-from fes.state import list_states
+from fes.config.tree import to_tree
+from fes.saved.state import list_states
 from fes.train import main
-from fes.tree import to_tree
 
 
 def written(config: Config, folder: Path) -> str:

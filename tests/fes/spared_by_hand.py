@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fes.config import LossConfig
-from fes.drawing import Drawing
+from fes.model.drawing import Drawing
 
 
 def spared(weights: LossConfig, drawings: list[Drawing]) -> dict[str, tuple[Tensor, Tensor]]:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import torch
 
-from fes.ema import Ema
-from fes.networks import Networks
+from fes.model.ema import Ema
+from fes.model.networks import Networks
 from fes.runtime.player import Player
-from fes.state import Parts, Restored, find_state, restore, save_state
+from fes.saved.state import Parts, Restored, find_state, restore, save_state
 
 FILES = ["SHA256SUMS", "average.safetensors", "networks.safetensors", "players.pt", "state.json"]
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from fes.cli import main
+from fes.data.mixture import Mixture
 from fes.judge import load_judge, save_judge
 from fes.judge.confusion import table
-from fes.mixture import Mixture
 from shards.build.writer import BuildOptions, build
 from shards.sources.drawn import DrawnOptions, draw
 from tests.fes.sentences import sentence

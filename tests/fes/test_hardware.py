@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from fes.cast import build
+from fes.data.stream import Stream
 from fes.draws import Noise, noise
 from fes.errors import InputError
 from fes.hardware import Hardware, check_hardware, pieces
-from fes.networks import Networks
+from fes.model.networks import Networks
 from fes.runtime.processes import Runtime
-from fes.stream import Stream
+from fes.training.cast import build
 
 
 @pytest.mark.parametrize("share", [1, 2, 7, 12, 32])

@@ -14,11 +14,12 @@ import pytest
 import torch
 from torch import nn
 
-from fes import draws, networks
+from fes import draws
 from fes.config import AugmentConfig, Config, LossConfig, ModelConfig, OptimiserConfig, StartConfig
 from fes.errors import InputError
 from fes.hardware import Hardware
 from fes.judge import new_judge, save_judge
+from fes.model import networks
 from fes.runtime.player import Player
 from fes.runtime.processes import Runtime
 from fes.selfcheck import comparison

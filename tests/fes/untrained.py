@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 
 from fes.config import AugmentConfig, Config, LossConfig, ModelConfig
-from fes.guide import Guide
 from fes.judge import new_judge
-from fes.networks import Networks
-from fes.objectives import AutoencoderObjective
-from fes.players import bare_players
+from fes.learning.guide import Guide
+from fes.learning.objectives import AutoencoderObjective
+from fes.learning.players import bare_players
+from fes.model.networks import Networks
 from tests.fes.by_hand import ByHand
 from tests.fes.made_up import made_up_batch, made_up_noise
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from fes.cast import build
 from fes.config import ClockConfig, Config, ModelConfig
+from fes.data.mixture import Mixture
 from fes.draws import Noise
-from fes.mixture import Mixture
-from fes.networks import Networks
+from fes.model.networks import Networks
 from fes.runtime.processes import Runtime
-from fes.supply import noise_for, stream_for
-from fes.trainer import fit
+from fes.training.cast import build
+from fes.training.supply import noise_for, stream_for
+from fes.training.trainer import fit
 
 MODEL = ModelConfig(
     resolution=48, channels=1, latent_dim=8, max_features=32, min_features=8, latent_critic_features=16

@@ -7,15 +7,15 @@ from torch import nn
 from fes import draws
 from fes.batch import Batch
 from fes.config import LossConfig, ModelConfig
+from fes.data.stream import Stream
 from fes.draws import Noise
 from fes.errors import InputError
 from fes.hardware import Precision
-from fes.losses import gradient_norm
-from fes.networks import Networks
-from fes.objectives import AutoencoderObjective, CriticObjective
+from fes.learning.losses import gradient_norm
+from fes.learning.objectives import AutoencoderObjective, CriticObjective
+from fes.model.networks import Networks
 from fes.runtime.player import Player
 from fes.runtime.precision import DTYPES, FIRST_SCALE, check_precision
-from fes.stream import Stream
 from shards.index import ShardIndex
 
 pytestmark = [

@@ -9,14 +9,14 @@ from torch import nn
 from fes import draws
 from fes.batch import Batch
 from fes.config import LossConfig, ModelConfig
+from fes.data.stream import Stream
 from fes.draws import Noise
-from fes.guide import Guide
 from fes.judge import new_judge
-from fes.networks import Networks
-from fes.objectives import AutoencoderObjective, CriticObjective
+from fes.learning.guide import Guide
+from fes.learning.objectives import AutoencoderObjective, CriticObjective
+from fes.model.networks import Networks
 from fes.runtime.player import Player
 from fes.runtime.replayed import ReplayedPlayer
-from fes.stream import Stream
 from shards.index import ShardIndex
 
 pytestmark = [

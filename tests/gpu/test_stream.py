@@ -5,8 +5,8 @@ import contextlib
 import pytest
 import torch
 
+from fes.data.stream import Stream
 from fes.runtime.processes import Runtime
-from fes.stream import Stream
 from shards.index import ShardIndex
 
 pytestmark = [

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fes.data.stream import Stream
 from fes.errors import InputError
-from fes.stream import Stream
 from shards import cli
 from shards.build.writer import BuildOptions, build
 from shards.checks.verify import verify

@@ -11,13 +11,13 @@ from torch.nn import functional
 from fes.bench import Bench
 from fes.bench.measure import _Operations, _operations, measure
 from fes.bench.peak import peak_flops
-from fes.cast import build
 from fes.cli import main
 from fes.config import Config, ModelConfig
 from fes.draws import Noise
 from fes.errors import InputError, NoRoom
-from fes.networks import Networks
+from fes.model.networks import Networks
 from fes.runtime.processes import Runtime
+from fes.training.cast import build
 from tests.fes.made_up import made_up_batch, made_up_noise
 
 TINY = ["--max-features", "32", "--min-features", "8", "--critic-steps", "1", "--batch", "8"]

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from fes.cli import main
-from fes.ema import Ema
 from fes.files import sha256_of
 from fes.judge import Facts, Judge, load_judge, new_judge, save_judge
-from fes.networks import Networks
-from fes.snapshot import save_snapshot
+from fes.model.ema import Ema
+from fes.model.networks import Networks
+from fes.saved.snapshot import save_snapshot
 from tests.fes.sentences import sentence
 
 

@@ -14,7 +14,7 @@ from fes.evaluation.faces import Pictures, load_faces
 from fes.evaluation.figures import dealt
 from fes.expressions import EXPRESSIONS
 from fes.judge import new_judge
-from fes.snapshot import load_snapshot
+from fes.saved.snapshot import load_snapshot
 from shards.build.writer import BuildOptions, build
 from shards.index import ShardIndex
 from shards.sources.drawn import DrawnOptions, draw

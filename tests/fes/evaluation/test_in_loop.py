@@ -11,14 +11,14 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fes.config import Config, EvaluationConfig
+from fes.config.tree import to_tree
+from fes.data.mixture import Mixture
 from fes.errors import InputError
 from fes.evaluation.best import best_score, save_best
 from fes.evaluation.in_loop import InLoop, evaluation_for
 from fes.judge import Judge, new_judge, save_judge
-from fes.mixture import Mixture
-from fes.snapshot import load_snapshot
+from fes.saved.snapshot import load_snapshot
 from fes.train import main
-from fes.tree import to_tree
 from shards.index import ShardIndex
 from tests.fes.evaluation.generators import SOURCE, Copy, Truth
 

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from fes.batch import Batch
 from fes.config import LossConfig, ModelConfig
+from fes.data.stream import share_of
 from fes.draws import noise
 from fes.hardware import Hardware
-from fes.networks import Networks
-from fes.objectives import AutoencoderObjective, CriticObjective
+from fes.learning.objectives import AutoencoderObjective, CriticObjective
+from fes.model.networks import Networks
 from fes.runtime import engine
 from fes.runtime.processes import Runtime
-from fes.stream import share_of
 
 MODEL = ModelConfig(
     resolution=48, channels=1, latent_dim=8, max_features=32, min_features=8, latent_critic_features=16

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from fes.batch import Batch
 from fes.config import LossConfig, ModelConfig
 from fes.draws import Noise, noise
-from fes.networks import Networks
-from fes.objectives import AutoencoderObjective, CriticObjective
+from fes.learning.objectives import AutoencoderObjective, CriticObjective
+from fes.model.networks import Networks
 from fes.runtime.player import Player
 from fes.runtime.precision import FIRST_SCALE
 

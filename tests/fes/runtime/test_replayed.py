@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fes.cast import build
 from fes.config import Config
 from fes.hardware import Hardware
-from fes.networks import Networks
+from fes.model.networks import Networks
 from fes.runtime.player import Player
 from fes.runtime.processes import Runtime
+from fes.training.cast import build
 
 
 @pytest.mark.usefixtures("one_core")

@@ -1,0 +1,29 @@
+"""What the command lines share: their words, what is wrong with them, and what messages advise."""
+
+from fes.commandline.parsing import (
+    FOUND,
+    MIDDLE,
+    NEAR,
+    check_words,
+    interrupted,
+    likeness,
+    parsed,
+    parsed_command,
+    part_of_picture,
+    readers_may_leave,
+    tell_version,
+)
+
+__all__ = [
+    "FOUND",
+    "MIDDLE",
+    "NEAR",
+    "check_words",
+    "interrupted",
+    "likeness",
+    "parsed",
+    "parsed_command",
+    "part_of_picture",
+    "readers_may_leave",
+    "tell_version",
+]

@@ -1,0 +1,1 @@
+"""The four networks: what they are made of, and how a face comes out of them."""

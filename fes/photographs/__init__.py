@@ -1,0 +1,1 @@
+"""`fes synthesize` and `fes export`: one face of a photograph in, seven expressions out."""

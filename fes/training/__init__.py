@@ -1,0 +1,1 @@
+"""A run from its command line to its last state: the loop, what feeds it, and what it tells and leaves."""
