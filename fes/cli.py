@@ -12,7 +12,7 @@ import torch
 import tyro
 
 from fes.bench import Bench
-from fes.commandline import interrupted, parsed_command, readers_may_leave, tell_version
+from fes.commandline import interrupted, parsed_command, readers_may_leave, tell_version, terminable
 from fes.config import StreamConfig
 from fes.config.validity import check_shape
 from fes.data.mixture import Mixture, open_index
@@ -193,7 +193,7 @@ GOES_ON = "the same command goes on from there"
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line of `fes`."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    with told_in_one_sentence("fes"), interrupted(lambda: STOPPED), readers_may_leave():
+    with told_in_one_sentence("fes"), interrupted(lambda: STOPPED), terminable(), readers_may_leave():
         tell_version(arguments, "fes")
         _refuse_a_lone_file(arguments)
         if list(arguments[:2]) == ["selfcheck", "gradients"]:  # the words that follow are train.py's

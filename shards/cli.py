@@ -1,6 +1,5 @@
 """Builds shards, indexes those of others, checks and shows them: the command line `fes-shards`."""
 
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 
 import tyro
 
-from fes.commandline import parsed_command, readers_may_leave, tell_version
+from fes.commandline import interrupted, parsed_command, readers_may_leave, tell_version, terminable
 from fes.errors import InputError, told_in_one_sentence
 from fes.expressions import EXPRESSIONS
 from fes.machine import cores
@@ -24,7 +23,6 @@ from shards.show import check_sheet, print_summary, save_contact_sheet
 
 PROGRAM = "fes-shards"
 ANEW = "the same command begins anew"
-STOPPED = 128  # and the number of the signal: what a shell gives a program that was stopped
 
 
 @dataclass(frozen=True)
@@ -185,26 +183,11 @@ COMMANDS = {"build": BUILDERS, "index": Index, "verify": Verify, "show": Show}
 STYLE = (tyro.conf.OmitSubcommandPrefixes, tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
 
 
-class Terminated(Exception):
-    """SIGTERM, as schedulers send it."""
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and exits: 0 done, 1 faults found, 2 input that cannot be used, 130 or 143 stopped."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     with told_in_one_sentence(PROGRAM), readers_may_leave():
         tell_version(arguments, PROGRAM)
         command = parsed_command(Command, COMMANDS, arguments, PROGRAM, __doc__, STYLE)
-        before = signal.signal(signal.SIGTERM, _terminate)
-        try:
+        with interrupted(lambda: f"{PROGRAM}: stopped; {command.if_stopped}"), terminable():
             raise SystemExit(command.run())
-        except (KeyboardInterrupt, Terminated) as stopped:
-            print(f"{PROGRAM}: stopped; {command.if_stopped}", file=sys.stderr)
-            number = signal.SIGINT if isinstance(stopped, KeyboardInterrupt) else signal.SIGTERM
-            raise SystemExit(STOPPED + number) from None
-        finally:
-            signal.signal(signal.SIGTERM, before)
-
-
-def _terminate(*_: object) -> None:
-    raise Terminated

@@ -22,6 +22,7 @@ from fes.saved.snapshot import save_snapshot
 from shards.build.writer import BuildOptions, build
 from shards.index import ShardIndex
 from shards.sources.drawn import DrawnOptions, draw
+from tests.processes import Processes
 
 torch.set_num_threads(1)
 HANDLERS = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
@@ -140,3 +141,11 @@ def one_core() -> Iterator[None]:
         patch.setattr(os, "sched_getaffinity", lambda _: {0})
         yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    """Starts commands, which all end with the test."""
+    started = Processes(tmp_path)
+    yield started
+    started.end()

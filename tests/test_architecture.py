@@ -28,6 +28,7 @@ LAYERS = (
     {"training"},
     {"train", "selfcheck", "bench"},
     {"cli"},
+    {"__main__"},
 )
 """The modules and packages of fes from the ground up; each imports from the layers below its own alone."""
 
@@ -46,7 +47,7 @@ ROOMS = (
 """The modules and packages of shards from the ground up; each imports from those below its own alone."""
 
 FLOORS = {
-    "fes/commandline": ({"advice", "helptexts", "misread"}, {"parsing"}),
+    "fes/commandline": ({"advice", "ending", "helptexts", "misread"}, {"parsing"}),
     "fes/config": (
         {"model", "learning", "course", "running"},
         {"tree", "validity"},

@@ -6,7 +6,6 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,13 +27,6 @@ clock: {total_kimg: 0.96, tick_kimg: 0.1, snapshot_kimg: 10, state_kimg: 10}
 """
 ON_CPU = {"ACCELERATE_USE_CPU": "true"}
 WITHOUT_GPUS = pytest.mark.skipif(torch.cuda.is_available(), reason="asks for GPUs that are not there")
-
-
-@pytest.fixture
-def processes(tmp_path: Path) -> Iterator[Processes]:
-    started = Processes(tmp_path)
-    yield started
-    started.end()
 
 
 def command_of(profile: str, *flags: str) -> tuple[list[str], dict[str, str]]:

@@ -3,18 +3,14 @@
 tyro names missing flags before unknown ones, so that `--sorce x` reads as a lack of `--source`.
 """
 
-import contextlib
 import dataclasses
 import difflib
 import itertools
-import os
 import re
-import signal
-import sys
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TypeVar
 
 import tyro
 
@@ -138,59 +134,6 @@ def _walk(arguments: Sequence[str], commands: Commands) -> tuple[Sequence[str], 
         commands = commands[arguments[at]]
         at += 1
     return arguments[:at], commands
-
-
-@contextlib.contextmanager
-def interrupted(sentence: Callable[[], str]) -> Iterator[None]:
-    """Turns Ctrl-C into a sentence, as it is then, on stderr, and the exit code that shells expect."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        print(sentence(), file=sys.stderr)
-        raise SystemExit(128 + signal.SIGINT) from None
-
-
-@contextlib.contextmanager
-def readers_may_leave() -> Iterator[None]:
-    """What is printed after the reader of a pipe has left, as in `fes-shards show DIR | head`, goes nowhere.
-
-    The exit code stays that of the command.
-    """
-    stream = sys.stdout
-    sys.stdout = _Unread(stream)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stdout = stream
-
-
-class _Unread:
-    """A stream that takes text also when nobody reads it any more."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._stream, name)
-
-    def write(self, text: str) -> int:
-        try:
-            return self._stream.write(text)
-        except BrokenPipeError:
-            return self._leave(len(text))
-
-    def flush(self) -> None:
-        try:
-            self._stream.flush()
-        except BrokenPipeError:
-            self._leave()
-
-    def _leave(self, written: int = 0) -> int:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self._stream.fileno())
-        os.close(nowhere)
-        return written
 
 
 FOUND, MIDDLE = "found", "middle"

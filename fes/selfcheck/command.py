@@ -100,8 +100,12 @@ def _passed_on(command: Sequence[str], variables: Mapping[str, str]) -> int:
     with tempfile.TemporaryFile("w+") as errors:
         pipes = {"stdout": subprocess.PIPE, "stderr": errors, "text": True, "env": variables}
         with subprocess.Popen(command, **pipes) as ranks:
-            for last in ranks.stdout:
-                print(last, end="", flush=True)
+            try:
+                for last in ranks.stdout:
+                    print(last, end="", flush=True)
+            except BaseException:
+                ranks.terminate()  # which the launcher passes on
+                raise
         if last.startswith((RIGHT, WRONG)):  # of a code that is not 0 the launcher has a page to tell
             return 0 if last.startswith(RIGHT) else 1
         errors.seek(0)

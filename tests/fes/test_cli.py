@@ -96,19 +96,20 @@ def test_a_signal_before_the_first_step_of_a_judge_has_nothing_to_save(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_while_held_out_pictures_are_read_loses_nothing_of_the_training(
-    drawn_folder, tmp_path, capsys, monkeypatch
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_held_out_pictures_are_read_loses_nothing_of_the_training(
+    number, drawn_folder, tmp_path, capsys, monkeypatch
 ):
     how = ["judge", "train", "--data", str(drawn_folder), "--kind", "plain", "--batch", "8", "--kimg", "0.08"]
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     try:
         with monkeypatch.context() as patched:
-            patched.setattr("fes.cli.progress", signalled(42, signal.SIGINT))
+            patched.setattr("fes.cli.progress", signalled(42, number))
             with pytest.raises(SystemExit) as ended:
                 main([*how, "--out", str(tmp_path / "a.safetensors")])
     finally:
         signal.signal(signal.SIGINT, before)
-    assert ended.value.code == 130
+    assert ended.value.code == 128 + number
     assert capsys.readouterr().err == "fes: stopped; the same command goes on from there\n"
     assert (tmp_path / "a.safetensors.halfway").exists()
     main([*how, "--out", str(tmp_path / "a.safetensors")])

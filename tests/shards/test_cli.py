@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from fes import __version__
+from fes.commandline import Terminated
 from fes.expressions import EXPRESSIONS
 from shards import cli
 from shards.index import ShardIndex
@@ -369,7 +370,7 @@ def test_sigterm_stops_a_build_with_all_its_workers_and_the_same_command_goes_on
         ("show {}", "print_summary", "the same command begins anew"),
     ],
 )
-@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt, 130), (cli.Terminated, 143)])
+@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt, 130), (Terminated, 143)])
 def test_who_stops_a_command_is_told_what_the_same_one_does_then(
     words: str,
     work: str,

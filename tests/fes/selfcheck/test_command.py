@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -273,6 +274,31 @@ def test_the_command_ends_with_code_1_and_its_verdict_alone_where_ranks_are_wron
     done = command("fes.cli", "selfcheck", "gradients", *settings, path=tmp_path)
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout.splitlines()[-1].startswith("the gradients are WRONG: ranks 0, 1 do not have the ")
+
+
+def test_a_command_that_is_told_to_end_ends_its_processes(processes, tmp_path):
+    (tmp_path / "run.yaml").write_text("batch: 4\n")
+    settings = ["--config", str(tmp_path / "run.yaml"), "--processes", "2", *TINY]
+    words = [sys.executable, "-m", "fes.cli", "selfcheck", "gradients", *settings]
+    started = processes.start(*words, OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="")
+
+    def alive():
+        return [each for each in Path("/proc").glob("[0-9]*/cmdline") if named(each, str(tmp_path))]
+
+    processes.until(lambda: len(alive()) >= 4, started)  # itself, the launcher and two ranks
+    started.terminate()
+    assert processes.code(started) == 143
+    assert processes.told(started) == "fes: stopped; the same command begins anew\n"
+    deadline = time.monotonic() + 60
+    while alive():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def named(cmdline, word):
+    with contextlib.suppress(OSError):  # it may end just then
+        return word in cmdline.read_text()
+    return False
 
 
 def test_under_a_launcher_each_process_joins_those_that_it_started():
