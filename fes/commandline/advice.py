@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 ANY = "DATA"
@@ -31,12 +32,15 @@ def judge_training(
     return shlex.join(words)
 
 
-def half_of_a_guide(file: Path | None, resolution: int | None, channels: int | None) -> str:
+def half_of_a_guide(
+    file: Path | None, pulling: Sequence[str], resolution: int | None, channels: int | None
+) -> str:
     """What a run with a guide lacks: a weight for the guide's file, or that file. One that is there is not to
     be made anew, which would write over it.
 
     Args:
-        file: None: there is a weight alone.
+        file: None: there are weights alone.
+        pulling: the flags of these weights, for who wants no guide.
         resolution: of the run's pictures, as in `judge_training`.
         channels: of the same.
     """
@@ -49,6 +53,7 @@ def half_of_a_guide(file: Path | None, resolution: int | None, channels: int | N
     return (
         "--loss.guide-weight and --start.guide belong together: how strongly a guide pulls, and its file, "
         f"which '{training}' makes"
+        + (f"; without a guide, give 0 as {' and '.join(pulling)}" if pulling else "")
     )
 
 

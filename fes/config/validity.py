@@ -142,7 +142,9 @@ def _check_files(config: Config) -> None:
         flags = " and ".join(_flag(f"start.{name}") for name in taken)
         raise InputError(f"--init-from gives all networks: leave out {flags}, or --init-from")
     if (config.start.guide is None) == guided(config):
-        raise InputError(half_of_a_guide(config.start.guide, config.model.resolution, config.model.channels))
+        model = config.model
+        told = half_of_a_guide(config.start.guide, _pulling(config), model.resolution, model.channels)
+        raise InputError(told)
 
 
 def _check_fade(config: Config) -> None:
@@ -187,13 +189,19 @@ def _check_skip(config: Config, section: str) -> None:
 
 def guided(config: Config) -> bool:
     """Whether a guide pulls at any time of the run."""
+    return bool(_pulling(config))
+
+
+def _pulling(config: Config) -> list[str]:
+    """The flags of those weights with which a guide pulls at some time of the run."""
     stages = config.stages
-    guiding = (
-        (stages.gan, stages.gan.kimg),
-        (stages.opening, stages.opening.kimg),
-        (stages.closing, stages.closing.from_kimg),
-    )
-    return bool(config.loss.guide_weight or any(when and stage.guide_weight for stage, when in guiding))
+    weights = {
+        "loss": config.loss.guide_weight,
+        "stages.gan": stages.gan.kimg and stages.gan.guide_weight,
+        "stages.opening": stages.opening.kimg and stages.opening.guide_weight,
+        "stages.closing": stages.closing.from_kimg and stages.closing.guide_weight,
+    }
+    return [_flag(f"{section}.guide_weight") for section, weight in weights.items() if weight]
 
 
 def _check_stages(config: Config) -> None:

@@ -1,5 +1,6 @@
-"""What is doubtful of a run, told before it begins: its guide, its judges, and its folder."""
+"""What is doubtful of a run, told before it begins: its guide or its lack, its judges, and its folder."""
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from functools import partial
@@ -8,6 +9,7 @@ from pathlib import Path
 import torch
 
 from fes.config import Config
+from fes.config.validity import guided
 from fes.evaluation.in_loop import graders_for
 from fes.files import check_folder
 from fes.judge import doubts
@@ -39,7 +41,21 @@ def _doubts(config: Config, is_main: bool) -> list[str]:
     for judge, path in zip(graders_for(config), (asked.judge, asked.second_judge), strict=True):
         found += doubts(judge, path) if judge else []
     check_folder("--run", config.run)
-    return found + _others_in(config.run)
+    return found + _without_a_guide(config) + _others_in(config.run)
+
+
+def _without_a_guide(config: Config) -> list[str]:
+    """A note where settings tell how a guide pulls, and none does: of a recipe one may leave it out."""
+    if guided(config):
+        return []
+    sections = {"loss": config.loss, "stages.closing": config.stages.closing}
+    told = " and ".join(
+        f"{section}.{field.name}"
+        for section, settings in sections.items()
+        for field in dataclasses.fields(settings)
+        if field.name.startswith("guide_") and getattr(settings, field.name) != field.default
+    )
+    return [f"note: no guide pulls in this run, so nothing comes of {told}"] if told else []
 
 
 def _others_in(run: Path) -> list[str]:

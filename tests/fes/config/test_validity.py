@@ -286,7 +286,15 @@ def test_a_guide_without_a_weight_and_a_weight_without_a_guide_are_refused(chang
     training = (
         "'fes judge train --data DATA --out guide.safetensors --half --seed 100 --noise 0.5 --kimg 400'"
     )
-    assert str(caught.value).endswith(f"and its file, which {training} makes")
+    assert f"and its file, which {training} makes" in str(caught.value)
+
+
+def test_who_wants_no_guide_is_told_all_weights_with_which_one_would_pull():
+    stages = StagesConfig(gan=GanStage(0.0, guide_weight=0.5), opening=OpeningStage(2.0, guide_weight=8.0))
+    with pytest.raises(InputError) as caught:
+        check(config(loss=LossConfig(guide_weight=0.5), stages=stages))
+    wanted = "--loss.guide-weight and --stages.opening.guide-weight"
+    assert str(caught.value).endswith(f" makes; without a guide, give 0 as {wanted}")
 
 
 @pytest.mark.parametrize(

@@ -37,3 +37,13 @@ def test_a_run_among_other_things_is_warned_of_but_neither_one_that_goes_on_nor_
     for more, count in (("--dry-run", 1), ("--clock.total-kimg=0.024", 1), ("--dry-run", 0)):
         assert run(tiny_config, more) == 0
         assert capsys.readouterr().out.count(told) == count
+
+
+def test_how_a_guide_pulls_is_noted_where_none_does_as_where_a_recipes_is_left_out(tiny_config, capsys):
+    loss = dataclasses.replace(tiny_config.loss, guide_margin=0.0, guide_clear=0.1)
+    closing = dataclasses.replace(tiny_config.stages.closing, guide_clear=0.2)
+    stages = dataclasses.replace(tiny_config.stages, closing=closing)
+    told = "note: no guide pulls in this run, so nothing comes of loss.guide_margin and loss.guide_clear and "
+    for config, count in ((dataclasses.replace(tiny_config, loss=loss, stages=stages), 1), (tiny_config, 0)):
+        assert run(config, "--dry-run") == 0
+        assert capsys.readouterr().out.count(f"{told}stages.closing.guide_clear\n") == count
