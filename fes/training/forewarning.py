@@ -49,11 +49,12 @@ def _without_a_guide(config: Config) -> list[str]:
     if guided(config):
         return []
     sections = {"loss": config.loss, "stages.closing": config.stages.closing}
-    told = " and ".join(
+    told = ", ".join(
         f"{section}.{field.name}"
         for section, settings in sections.items()
         for field in dataclasses.fields(settings)
-        if field.name.startswith("guide_") and getattr(settings, field.name) != field.default
+        if field.name.startswith("guide_") and field.name != "guide_weight"
+        if getattr(settings, field.name) != field.default
     )
     return [f"note: no guide pulls in this run, so nothing comes of {told}"] if told else []
 

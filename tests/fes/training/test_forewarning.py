@@ -43,7 +43,7 @@ def test_how_a_guide_pulls_is_noted_where_none_does_as_where_a_recipes_is_left_o
     loss = dataclasses.replace(tiny_config.loss, guide_margin=0.0, guide_clear=0.1)
     closing = dataclasses.replace(tiny_config.stages.closing, guide_clear=0.2)
     stages = dataclasses.replace(tiny_config.stages, closing=closing)
-    told = "note: no guide pulls in this run, so nothing comes of loss.guide_margin and loss.guide_clear and "
+    told = "note: no guide pulls in this run, so nothing comes of loss.guide_margin, loss.guide_clear, "
     for config, count in ((dataclasses.replace(tiny_config, loss=loss, stages=stages), 1), (tiny_config, 0)):
         assert run(config, "--dry-run") == 0
         assert capsys.readouterr().out.count(f"{told}stages.closing.guide_clear\n") == count
