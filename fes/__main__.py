@@ -1,16 +1,12 @@
-"""`fes`, also as `python -m fes`: loads what its commands need, which takes seconds, and Ctrl-C may come."""
+"""`fes`, also as `python -m fes`."""
 
-import signal
+from fes.loading import ended_without_a_word
 
 
 def main() -> None:
-    """The command line; Ctrl-C ends it without a word until there is something to say."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.SIG_IGN:  # as that of a job in the background is
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from fes.cli import main as told
-
-    signal.signal(signal.SIGINT, before)
+    """The command line."""
+    with ended_without_a_word():
+        from fes.cli import main as told
     told()
 
 

@@ -1,7 +1,8 @@
-"""What a step works on."""
+"""What a step works on: pictures travel as uint8, and become float in [-1, 1] on the device."""
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -17,3 +18,13 @@ class Batch(NamedTuple):
     """uint8, of the same shape as `image`."""
     partner_label: Tensor
     """int64 [batch]."""
+
+
+def to_float(image: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """uint8 0..255 -> `dtype` in [-1, 1]."""
+    return image.to(dtype).div_(127.5).sub_(1.0)
+
+
+def to_uint8(x: Tensor) -> Tensor:
+    """Float in [-1, 1] -> uint8 0..255, rounded; values outside are clipped."""
+    return x.mul(127.5).add_(127.5).round_().clamp_(0, 255).to(torch.uint8)

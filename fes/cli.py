@@ -34,6 +34,7 @@ from fes.judge import (
     train_judge,
 )
 from fes.judge import Judge as Network
+from fes.machine import keep_memory
 from fes.photographs.synthesis import Export, Synthesize
 from fes.report import progress
 from fes.runtime.precision import set_arithmetic
@@ -99,7 +100,7 @@ class JudgeTrain:
         """Trains a judge to its end, from where a training of it was stopped."""
         shape = judge.resolution, judge.channels
         about = {"resolution": shape[0], "channels": shape[1], "data": mixture.fingerprint, **asdict(config)}
-        set_arithmetic(Hardware(), torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+        _prepare()
         stopping = Stopping(1, list)
         halfway = Halfway(self.out, about, stopping)
         done = halfway.step * config.batch
@@ -126,11 +127,19 @@ class JudgeTest:
     fes/shards in $XDG_CACHE_HOME or ~/.cache, at most 20 GB."""
 
     def run(self) -> None:
+        _prepare()
         judge, index = load_judge(self.judge), open_index(self.data, StreamConfig())
         split = index.split(held_out(index)).sized(judge.resolution, judge.channels)
         with progress("reading held-out pictures", "images") as tell:
             counts = judge.confusion([split], tell)
         print(f"{confusion.table(counts)}\n{confusion.summary(counts)} pictures")
+
+
+def _prepare() -> None:
+    """Computes as runs do."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    set_arithmetic(Hardware(), device)
+    keep_memory(device.type)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,4 @@
-"""Pictures as arrays, and as files.
-
-Pictures travel as uint8 [batch, channels, height, width] and become float in [-1, 1] on the device.
-"""
+"""Pictures as arrays, and as files."""
 
 import contextlib
 import io
@@ -10,10 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from einops import rearrange
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
 
 from fes.errors import InputError
 from fes.files import make_folder, write_file
@@ -32,16 +27,6 @@ _CLEAR = "PNG", "WEBP", "TIFF", "GIF"
 """Formats that know transparency."""
 _CAPTION = 18
 _GAP = 4
-
-
-def to_float(image: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """uint8 0..255 -> `dtype` in [-1, 1]."""
-    return image.to(dtype).div_(127.5).sub_(1.0)
-
-
-def to_uint8(x: Tensor) -> Tensor:
-    """Float in [-1, 1] -> uint8 0..255, rounded; values outside are clipped."""
-    return x.mul(127.5).add_(127.5).round_().clamp_(0, 255).to(torch.uint8)
 
 
 @contextlib.contextmanager

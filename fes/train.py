@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 
 from fes.clock import Clock
-from fes.commandline import interrupted, readers_may_leave
+from fes.commandline import interrupted, readers_may_leave, terminable
 from fes.commandline.advice import judge_training
 from fes.config import Config
 from fes.config.tree import begin_alike, flat, to_tree
@@ -252,26 +252,25 @@ def _check_the_same(asked: Asked, mixture: Mixture, runtime: Runtime) -> None:
             )
 
 
-AT_ONCE = "train.py: ended at once; the same command goes on from the last state"
-"""After a second Ctrl-C, or one before the first step."""
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line of `accelerate launch fes/train.py`."""
-    tasks, hardware, fault, begun = [], None, None, False
+    levels, tasks, hardware, fault, begun = [], [], None, None, False
     # Until the ranks have met, one on each machine tells.
     silent = os.environ.get("LOCAL_RANK", "0") != "0"
-    with told_in_one_sentence("train.py", silent=silent), readers_may_leave():
+    at_once = interrupted(lambda: _ended_at_once(levels))
+    with told_in_one_sentence("train.py", silent=silent), at_once, readers_may_leave():
         try:
-            levels = parse_levels(sys.argv[1:] if arguments is None else arguments)
-            begun = any(list_states(asked.config.run) for asked in levels)
-            hardware, tasks = levels[-1].hardware, [_task(asked) for asked in levels]
+            with terminable():
+                levels += parse_levels(sys.argv[1:] if arguments is None else arguments)
+                begun = _begun(levels)
+                hardware, tasks = levels[-1].hardware, [_task(asked) for asked in levels]
         except InputError as error:
             if os.environ.get("WORLD_SIZE", "1") == "1":
                 raise _once_begun(error, begun) from None
             fault = error  # it may be this rank's alone: told once they have met
         runtime = Runtime(hardware)
-    with interrupted(lambda: AT_ONCE), runtime, told_in_one_sentence("train.py"), readers_may_leave():
+    at_once = interrupted(lambda: _ended_at_once(levels))
+    with at_once, runtime, told_in_one_sentence("train.py"), readers_may_leave():
         runtime.agree(_once_begun(fault, any(runtime.gathered(begun))))  # a folder may be one machine's alone
         _check_as_many(tasks, runtime)
         for task in tasks:
@@ -279,6 +278,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with runtime.watched("train.py"):
             code = show(tasks, runtime) if tasks[-1].asked.dry_run else climb(tasks, runtime)
     raise SystemExit(code)
+
+
+def _begun(levels: Sequence[Asked]) -> bool:
+    return any(list_states(asked.config.run) for asked in levels)
+
+
+def _ended_at_once(levels: Sequence[Asked]) -> str:
+    """What to say after a second Ctrl-C, or one before the first step."""
+    then = "goes on from the last state" if _begun(levels) else "begins anew"
+    return f"train.py: ended at once; the same command {then}"
 
 
 if __name__ == "__main__":

@@ -1,5 +1,14 @@
-"""`python -m shards` does what `fes-shards` does."""
+"""`fes-shards`, also as `python -m shards`."""
 
-from shards.cli import main
+from fes.loading import ended_without_a_word
 
-main()
+
+def main() -> None:
+    """The command line."""
+    with ended_without_a_word():
+        from shards.cli import main as told
+    told()
+
+
+if __name__ == "__main__":
+    main()

@@ -12,11 +12,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from fes.batch import Batch
+from fes.batch import Batch, to_float
 from fes.config import LossConfig
 from fes.draws import Noise
 from fes.model.networks import Networks
-from fes.pictures import to_float
 
 _KEPT = 0.999
 """What of the average an update leaves."""

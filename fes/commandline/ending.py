@@ -26,8 +26,10 @@ def interrupted(sentence: Callable[[], str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """Inside, SIGTERM is `Terminated`; afterwards it does what it did before."""
-    before = signal.signal(signal.SIGTERM, _terminate)
+    """Inside, SIGTERM is `Terminated`, unless it is ignored; afterwards it does what it did before."""
+    before = signal.getsignal(signal.SIGTERM)
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
     finally:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fes.batch import to_float
 from fes.evaluation.eigenfaces import Eigenfaces
 from fes.evaluation.faces import Faces, Pictures
 from fes.evaluation.figures import (
@@ -28,7 +29,6 @@ from fes.evaluation.readings import FACES, Instruments, drawer, read_faces
 from fes.evaluation.score import score
 from fes.expressions import EXPRESSIONS
 from fes.judge import Judge
-from fes.pictures import to_float
 
 COMPONENTS, MOST_COMPONENTS = 64, 256
 """Eigenfaces that tell people apart, and that are made at all, to be compared with a code of that length."""

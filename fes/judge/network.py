@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fes.batch import to_float
 from fes.commandline.advice import ANY, judge_training, shape
 from fes.data.reading import Samples
 from fes.errors import InputError
 from fes.expressions import EXPRESSIONS, UNLABELLED
 from fes.judge.confusion import accuracy, count
-from fes.pictures import to_float
 
 Kind = Literal["residual", "deep", "slim", "plain"]
 """Architectures: a residual network; one of twice the depth that sees every pixel, for a GPU: nine times the

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fes.batch import Batch
+from fes.batch import Batch, to_float
 from fes.config.validity import check_seed
 from fes.data.reading import Samples
 from fes.data.stream import Stream
@@ -21,7 +21,6 @@ from fes.expressions import EXPRESSIONS, UNLABELLED
 from fes.judge.augmentation import augmented, noisy
 from fes.judge.network import Judge, Kind
 from fes.machine import keep_memory
-from fes.pictures import to_float
 
 _WINDOW = 16384  # samples that are shuffled among each other
 _READERS = 4  # processes that read ahead for a GPU; a CPU is slower than what it reads

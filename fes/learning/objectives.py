@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from fes.batch import Batch
+from fes.batch import Batch, to_float
 from fes.config import Adversary, LossConfig, Stage
 from fes.draws import Noise
 from fes.learning.dials import Dials
@@ -39,7 +39,6 @@ from fes.learning.losses import (
 )
 from fes.model.drawing import Drawing
 from fes.model.networks import Code, Networks
-from fes.pictures import to_float
 
 Scores = Callable[[Tensor], Tensor]
 """Pictures or codes [n, ...] -> scores [n]."""

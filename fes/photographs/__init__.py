@@ -1,1 +1,1 @@
-"""`fes synthesize` and `fes export`: one face of a photograph in, seven expressions out."""
+"""One face in, seven expressions out: a photograph's (`fes synthesize`), and those that runs are watched by."""

@@ -10,12 +10,13 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fes.batch import to_float, to_uint8
 from fes.errors import InputError
 from fes.expressions import EXPRESSIONS
 from fes.model.drawing import Drawing
 from fes.model.networks import Generator
 from fes.photographs.photograph import Fine, Photograph
-from fes.pictures import sheet, to_float, to_uint8
+from fes.pictures import sheet
 from fes.saved.snapshot import Snapshot, load_snapshot
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)

@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
+from fes.commandline import interrupted, terminable
 from fes.config import Config
 from fes.data.stream import share_of
 from fes.errors import InputError, told_in_one_sentence
@@ -38,19 +39,24 @@ LIMIT = 300.0
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command, and each process that it starts."""
-    with told_in_one_sentence("fes", silent=os.environ.get("LOCAL_RANK", "0") != "0"):
+    with told_in_one_sentence("fes", silent=os.environ.get("LOCAL_RANK", "0") != "0"), interrupted(_stopped):
         config, hardware, processes, rest = asked(sys.argv[1:] if arguments is None else arguments)
         if "WORLD_SIZE" not in os.environ:
-            raise SystemExit(start(config, processes, rest))
+            with terminable():
+                raise SystemExit(start(config, processes, rest))
         os.environ["ACCELERATE_MIXED_PRECISION"] = "no"  # it is not the precision that is checked
         watchdog = threading.Timer(LIMIT, _give_up)
         watchdog.daemon = True
         watchdog.start()
         runtime = Runtime(hardware)
-    with runtime, told_in_one_sentence("fes"):
+    with interrupted(_stopped), runtime, told_in_one_sentence("fes"):
         right = check(config, runtime)
     watchdog.cancel()
     raise SystemExit(0 if right else 1)
+
+
+def _stopped() -> str:
+    return "fes: stopped; the same command begins anew"
 
 
 def asked(arguments: Sequence[str]) -> tuple[Config, Hardware, int | None, list[str]]:

@@ -99,7 +99,7 @@ class Watch:
         if newest.norm == 0 or (lasting and any(_is_constant(seen, name) for name in moving)):
             return (
                 f"the {critic} critic's penalty is off: not a bit of its figures moves ({figures}), which no "
-                "setting brings about; look at what was changed in objectives.py, losses.py or networks.py"
+                "setting brings about; look at what was changed in fes/learning or fes/model"
             )
         excess = [self._excess(each) for each in seen]
         if excess[-1] > LOST or (lasting and min(excess) > EXPLODED):

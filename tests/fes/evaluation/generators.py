@@ -5,10 +5,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fes.batch import to_float, to_uint8
 from fes.evaluation.evaluator import mean_faces
 from fes.evaluation.faces import Pictures
 from fes.judge import Judge
-from fes.pictures import to_float, to_uint8
 from shards.drawing.faces import render
 from shards.index import Split
 

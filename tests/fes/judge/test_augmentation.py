@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from fes.batch import to_float
 from fes.judge.augmentation import augmented, noisy
-from fes.pictures import to_float
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from fes.batch import to_float
 from fes.errors import InputError
 from fes.judge import Facts, JudgeConfig, load_judge, new_judge, save_judge
 from fes.judge.file import FORMAT
-from fes.pictures import to_float
 
 ABOUT = {"kind": "plain", "resolution": 48, "channels": 1, "facts": None}
 

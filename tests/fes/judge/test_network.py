@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from fes.batch import to_float
 from fes.errors import InputError
 from fes.judge import new_judge
-from fes.pictures import to_float
 from tests.fes.judge.relabelled import Relabelled
 
 KINDS = ("residual", "deep", "slim", "plain")

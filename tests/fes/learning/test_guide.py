@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fes import draws
+from fes.batch import to_float
 from fes.config import LossConfig
 from fes.data.stream import Stream
 from fes.draws import GUIDE_DRAWS
@@ -15,7 +16,6 @@ from fes.judge import new_judge
 from fes.learning.guide import Guide
 from fes.learning.players import bare_players
 from fes.model.networks import Networks
-from fes.pictures import to_float
 from fes.runtime.player import Player
 from tests.fes.by_hand import through_noise
 

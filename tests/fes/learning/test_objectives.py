@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from fes.batch import Batch
+from fes.batch import Batch, to_float
 from fes.config import AugmentConfig, Config
 from fes.draws import Noise
 from fes.judge import new_judge
@@ -20,7 +20,6 @@ from fes.learning.guide import Guide
 from fes.learning.objectives import AutoencoderObjective, CriticObjective, frozen
 from fes.learning.players import bare_players
 from fes.model.networks import Networks
-from fes.pictures import to_float
 from tests.fes.by_hand import gradients
 from tests.fes.untrained import ALL, GUIDE, SKIPS, STAGES, WEIGHTS, GuidedObjective, guide_in, players_of
 

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional
 
+from fes.batch import to_float, to_uint8
 from fes.config import Config, ModelConfig
 from fes.errors import InputError
 from fes.expressions import EXPRESSIONS
@@ -19,7 +20,7 @@ from fes.model.ema import Ema
 from fes.model.networks import Networks
 from fes.photographs.photograph import Fine, Photograph
 from fes.photographs.synthesizer import STRENGTHS, Synthesizer, all_expressions, between, synthesize
-from fes.pictures import sheet, to_float, to_uint8
+from fes.pictures import sheet
 from fes.saved.snapshot import Snapshot, export_snapshot, load_snapshot, save_snapshot
 from shards.drawing.faces import render
 

@@ -276,11 +276,12 @@ def test_the_command_ends_with_code_1_and_its_verdict_alone_where_ranks_are_wron
     assert done.stdout.splitlines()[-1].startswith("the gradients are WRONG: ranks 0, 1 do not have the ")
 
 
-def test_a_command_that_is_told_to_end_ends_its_processes(processes, tmp_path):
+@pytest.mark.parametrize("words", [("fes.cli", "selfcheck", "gradients"), ("fes.selfcheck",)], ids=len)
+def test_a_command_that_is_told_to_end_ends_its_processes(words, processes, tmp_path):
     (tmp_path / "run.yaml").write_text("batch: 4\n")
     settings = ["--config", str(tmp_path / "run.yaml"), "--processes", "2", *TINY]
-    words = [sys.executable, "-m", "fes.cli", "selfcheck", "gradients", *settings]
-    started = processes.start(*words, OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="")
+    command = [sys.executable, "-m", *words, *settings]
+    started = processes.start(*command, OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="")
 
     def alive():
         return [each for each in Path("/proc").glob("[0-9]*/cmdline") if named(each, str(tmp_path))]

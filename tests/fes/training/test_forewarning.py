@@ -1,4 +1,5 @@
-"""What is doubtful of a run is told before it begins; of guides and judges `test_guide.py` tells as well."""
+"""What is doubtful of a run is told before it begins; of guides and judges
+`tests/fes/learning/test_guide.py` tells as well."""
 
 import dataclasses
 

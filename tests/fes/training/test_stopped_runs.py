@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from fes.config import StreamConfig
+from fes.data.mixture import Mixture
 from fes.runtime.processes import Runtime
 from fes.saved.state import list_states
 from shards.index import ShardIndex
@@ -150,8 +151,22 @@ def test_a_second_ctrl_c_ends_a_run_at_once_in_one_sentence(tiny_config, monkeyp
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
 
+    with monkeypatch.context() as patched:
+        patched.setattr(Runtime, "begins_run", signalled)
+        assert run(tiny_config) == 130
+    assert capsys.readouterr().err == "train.py: ended at once; the same command begins anew\n"
+    assert run(tiny_config) == 0
     monkeypatch.setattr(Runtime, "begins_run", signalled)
-    assert run(tiny_config) == 130
-    assert (
-        capsys.readouterr().err == "train.py: ended at once; the same command goes on from the last state\n"
-    )
+    assert run(with_total(tiny_config, 1000.0)) == 130
+    told = "train.py: ended at once; the same command goes on from the last state\n"
+    assert capsys.readouterr().err == told
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_settings_and_data_are_read_ends_a_run_in_one_sentence(
+    number, tiny_config, monkeypatch, capsys
+):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    monkeypatch.setattr(Mixture, "load", lambda *_: signal.raise_signal(number))
+    assert run(tiny_config) == 128 + number
+    assert capsys.readouterr().err == "train.py: ended at once; the same command begins anew\n"
