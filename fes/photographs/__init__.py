@@ -1,1 +1,1 @@
-"""One face in, seven expressions out: a photograph's (`fes synthesize`), and those that runs are watched by."""
+"""One face in, seven expressions out: of a photograph (`fes synthesize`), and as runs and evaluations draw."""
