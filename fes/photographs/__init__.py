@@ -1,1 +1,1 @@
-"""One face in, seven expressions out: of a photograph (`fes synthesize`), and as runs and evaluations draw."""
+"""One face in, seven expressions out: of a photograph (`fes synthesize`), and for runs and evaluations."""
