@@ -6,6 +6,9 @@ gives each attempt a name. Ranks have it from a live rank 0 alone, and look for 
 
 The connections over which they have it stay until the group of processes stands (`Gathering`): who dies in
 between leaves no address, and the others would wait for it for as long as ranks ever wait.
+
+A launcher that is told to end while it starts its ranks leaves them alone: torchrun knows of them once all
+have begun. They find the store that it held gone, and leave as well.
 """
 
 import contextlib
@@ -34,12 +37,17 @@ _gatherings: list["Gathering"] = []
 """That of this process, while it lasts: torch makes its group of processes, and hands nothing on."""
 JOINING = timedelta(minutes=30)
 """How long the first ranks wait for the last: images are pulled, indices fetched."""
+REFUSED = 5.0
+"""Seconds for which a launcher's store may refuse a rank: it stood before the rank began."""
+_LOOKS_EVERY = 1.0
+_ALONE = "the launcher that started this process has ended"
 
 
 def _store_of_this_attempt(_url: str, timeout: timedelta, **_: Any) -> Iterator[tuple[Store, int, int]]:
     try:
-        store, rank, ranks = next(rendezvous("env://", timeout=JOINING))
-        name, links = _name_attempt(store, ranks) if rank == 0 else _ask_name(store, rank)
+        with _leaving_with_the_launcher():
+            store, rank, ranks = next(rendezvous("env://", timeout=JOINING))
+            name, links = _name_attempt(store, ranks) if rank == 0 else _ask_name(store, rank)
     except DistError as error:
         raise InputError(
             f"the processes did not all come together within {JOINING.seconds // 60} minutes "
@@ -49,6 +57,44 @@ def _store_of_this_attempt(_url: str, timeout: timedelta, **_: Any) -> Iterator[
     store.set_timeout(timeout)
     _gatherings.append(Gathering(links, leave))
     yield PrefixStore(name, store), rank, ranks
+
+
+@contextlib.contextmanager
+def _leaving_with_the_launcher() -> Iterator[None]:
+    """Inside, a rank whose launcher holds the store leaves where that is gone: torch would look for it for as
+    long as ranks may take to join."""
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != str(True):
+        yield
+        return
+    over = threading.Event()
+    _leave_alone()
+    threading.Thread(target=_watch_the_launcher, args=(over,), name="launcher", daemon=True).start()
+    try:
+        yield
+    except DistError:
+        _leave_alone()
+        raise
+    finally:
+        over.set()
+
+
+def _watch_the_launcher(over: threading.Event) -> None:
+    while not over.wait(_LOOKS_EVERY):
+        _leave_alone()
+
+
+def _leave_alone() -> None:
+    """Ends this process where nobody listens at the store; who only cannot reach it may again."""
+    place = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    deadline = time.monotonic() + REFUSED
+    while time.monotonic() < deadline:
+        try:
+            return socket.create_connection(place, timeout=REFUSED).close()
+        except ConnectionRefusedError:
+            time.sleep(_PAUSE)
+        except OSError:
+            return
+    leave(_ALONE)
 
 
 def _name_attempt(store: Store, ranks: int) -> tuple[str, list[socket.socket]]:
@@ -116,11 +162,10 @@ def _came_through(link: socket.socket) -> bool:
     return False
 
 
-def leave() -> None:
+def leave(why: str = "a process ended before all had met: the others leave") -> None:
     """Ends this process, which may wait in C code, as one that is to be started again."""
     if os.environ.get("LOCAL_RANK", "0") == "0":  # one on each machine tells
-        told = "a process ended before all had met: the others leave, and the same command begins again"
-        print(f"train.py: {told}", file=sys.stderr, flush=True)
+        print(f"train.py: {why}, and the same command begins again", file=sys.stderr, flush=True)
     os._exit(LOST)
 
 

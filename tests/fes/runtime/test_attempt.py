@@ -101,6 +101,58 @@ def test_ranks_that_came_through_ask_no_more_of_one_another():
     assert not any(left.is_set() for left in ranks.left)
 
 
+@pytest.mark.parametrize("when", ["before it looks", "while it looks"])
+def test_a_rank_leaves_where_its_launcher_has_ended_before_all_met(when: str, tmp_path: Path):
+    """As one does that is told to end while it starts them: torchrun ends those alone that it knows of."""
+    program = tmp_path / "meets.py"
+    program.write_text(MEETS)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "ACCELERATE_USE_CPU": "true"}
+    command = [*launch, str(program), str(tmp_path), when]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as ranks:
+        deadline = time.monotonic() + 120
+        while len(list(tmp_path.glob("begun-*"))) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        ranks.kill()
+        ranks.wait()
+        (tmp_path / "orphaned").touch()
+        told, _ = ranks.communicate(timeout=120)  # the pipe ends with the last of them
+    assert told.decode().splitlines()[-1] == (
+        "train.py: the launcher that started this process has ended, and the same command begins again"
+    )
+
+
+MEETS = """
+import os, sys, time
+from pathlib import Path
+from fes.runtime import attempt
+from fes.runtime.processes import Runtime
+
+folder, rendezvous = Path(sys.argv[1]), attempt.rendezvous
+
+
+def orphaned():
+    (folder / f"begun-{os.environ['RANK']}").touch()
+    while not (folder / "orphaned").exists():
+        time.sleep(0.05)
+
+
+def meet(*place, **settings):
+    orphaned()
+    return rendezvous(*place, **settings)
+
+
+if sys.argv[2] == "before it looks":
+    orphaned()
+else:
+    attempt.rendezvous = meet
+Runtime()
+"""
+
+
 def test_launchers_of_two_machines_bring_back_a_job_whose_rank_dies_right_after_it_met_the_other(
     tmp_path: Path,
 ):
