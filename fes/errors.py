@@ -7,9 +7,10 @@ Every other exception is a fault of fes and keeps its traceback.
 
 import contextlib
 import difflib
-import sys
 import time
 from collections.abc import Iterable, Iterator
+
+from fes.telling import tell
 
 WHILE = 20.0
 """Seconds that a process leaves to the one that tells: launchers end all others as soon as one has ended, and
@@ -79,5 +80,5 @@ def told_in_one_sentence(program: str, silent: bool = False) -> Iterator[None]:
         if silent:
             time.sleep(WHILE)
         else:
-            print(f"{program}: {error}", file=sys.stderr)
+            tell(f"{program}: {error}")
         raise SystemExit(error.code) from None

@@ -7,6 +7,8 @@ from datetime import timedelta
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from fes.telling import tell
+
 SECONDS_PER_FRAME = 0.1
 
 
@@ -58,4 +60,4 @@ class Meter:
             self.quarter = done * 4 // total
             left = timedelta(seconds=round((now - self.started) * (total - done) / done))
             ending = f", {left} left" if done < total else ""
-            print(f"{text}: {100 * done // total} %{ending}", file=sys.stderr, flush=True)
+            tell(f"{text}: {100 * done // total} %{ending}")

@@ -17,7 +17,8 @@ SOURCES = sorted([*ROOT.glob("fes/**/*.py"), *ROOT.glob("shards/**/*.py")])
 BENCHES = sorted(ROOT.glob("bench/*.py"))
 
 LAYERS = (
-    {"errors", "expressions", "machine", "batch", "draws", "loading"},
+    {"telling", "expressions", "machine", "batch", "draws", "loading"},
+    {"errors"},
     {"commandline", "files", "hardware"},
     {"config", "pictures", "report"},
     {"clock", "data", "model"},
@@ -213,7 +214,7 @@ def test_imports_in_shards_run_one_way(height):
 
 
 def test_shards_know_only_the_ground_of_fes_and_its_judge_where_that_labels():
-    known = {"errors", "expressions", "files", "machine", "commandline", "loading"}
+    known = {"errors", "telling", "expressions", "files", "machine", "commandline", "loading"}
     for path in ROOT.glob("shards/**/*.py"):
         more = {"judge"} if path.name == "labelling.py" else set()
         assert modules(path, "fes") <= known | more, name_of(path)

@@ -1,11 +1,12 @@
 """How command lines end before their work does: on Ctrl-C, on SIGTERM, and without somebody who reads on."""
 
 import contextlib
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from typing import TextIO
+
+from fes.telling import silence, tell
 
 
 class Terminated(KeyboardInterrupt):
@@ -19,7 +20,7 @@ def interrupted(sentence: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stop:
-        print(sentence(), file=sys.stderr)
+        tell(sentence())
         number = signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
         raise SystemExit(128 + number) from None
 
@@ -77,7 +78,5 @@ class _Unread:
             self._leave()
 
     def _leave(self, written: int = 0) -> int:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self._stream.fileno())
-        os.close(nowhere)
+        silence(self._stream)
         return written

@@ -8,7 +8,6 @@ balanced, each class of a data set takes the place of a set.
 
 import contextlib
 import itertools
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -24,14 +23,10 @@ from fes.data.order import Order
 from fes.data.reading import Ahead, OnBadSample, Part, Samples, Trouble
 from fes.draws import key, numpy_rng
 from fes.errors import InputError
+from fes.telling import tell
 
 _Skipped = tuple[int, Trouble]
 """The number of a data set, and one of its samples that was replaced."""
-
-
-def to_stderr(sentence: str) -> None:
-    """Prints a line."""
-    print(sentence, file=sys.stderr, flush=True)
 
 
 class Stream:
@@ -100,7 +95,7 @@ class Stream:
         start: int,
         workers: int = 0,
         patience: float = 60.0,
-        say: Callable[[str], None] = to_stderr,
+        say: Callable[[str], None] = tell,
     ) -> Iterator[Batch]:
         """The batches of steps `start`, `start` + 1, ... without end.
 

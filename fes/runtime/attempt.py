@@ -8,14 +8,14 @@ The connections over which they have it stay until the group of processes stands
 between leaves no address, and the others would wait for it for as long as ranks ever wait.
 
 A launcher that is told to end while it starts its ranks leaves them alone: torchrun knows of them once all
-have begun. They find the store that it held gone, and leave as well.
+have begun. They find that nobody listens at the store that it held, and leave as well; where the launcher of
+another machine holds it, or one that came after holds one at the same port, they cannot know.
 """
 
 import contextlib
 import os
 import selectors
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +27,8 @@ from torch.distributed import DistError, PrefixStore, Store, register_rendezvous
 from fes.errors import InputError
 from fes.runtime.hub import LOST
 from fes.runtime.links import Meeting, accept, connect, listen
+from fes.runtime.stopping import leave_at_once
+from fes.telling import tell
 
 METHOD = "fes://"
 """What makes torch's process group look here, as its `init_method`."""
@@ -45,7 +47,7 @@ _ALONE = "the launcher that started this process has ended"
 
 def _store_of_this_attempt(_url: str, timeout: timedelta, **_: Any) -> Iterator[tuple[Store, int, int]]:
     try:
-        with _leaving_with_the_launcher():
+        with _leaving_with_the_store():
             store, rank, ranks = next(rendezvous("env://", timeout=JOINING))
             name, links = _name_attempt(store, ranks) if rank == 0 else _ask_name(store, rank)
     except DistError as error:
@@ -60,41 +62,50 @@ def _store_of_this_attempt(_url: str, timeout: timedelta, **_: Any) -> Iterator[
 
 
 @contextlib.contextmanager
-def _leaving_with_the_launcher() -> Iterator[None]:
-    """Inside, a rank whose launcher holds the store leaves where that is gone: torch would look for it for as
-    long as ranks may take to join."""
+def _leaving_with_the_store() -> Iterator[None]:
+    """Inside, a rank leaves where nobody listens at its launcher's store: torch would try for half
+    an hour."""
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != str(True):
         yield
         return
-    over = threading.Event()
-    _leave_alone()
-    threading.Thread(target=_watch_the_launcher, args=(over,), name="launcher", daemon=True).start()
+    place, over = (os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])), threading.Event()
+    threading.Thread(target=_watch, args=(place, over), name="store", daemon=True).start()
     try:
         yield
     except DistError:
-        _leave_alone()
+        _leave_if_refused(place, over)
         raise
     finally:
         over.set()
 
 
-def _watch_the_launcher(over: threading.Event) -> None:
-    while not over.wait(_LOOKS_EVERY):
-        _leave_alone()
+def _watch(place: tuple[str, int], over: threading.Event) -> None:
+    while not over.is_set():
+        _leave_if_refused(place, over)
+        over.wait(REFUSED)
 
 
-def _leave_alone() -> None:
-    """Ends this process where nobody listens at the store; who only cannot reach it may again."""
-    place = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+def _leave_if_refused(place: tuple[str, int], over: threading.Event) -> None:
     deadline = time.monotonic() + REFUSED
-    while time.monotonic() < deadline:
-        try:
-            return socket.create_connection(place, timeout=REFUSED).close()
-        except ConnectionRefusedError:
-            time.sleep(_PAUSE)
-        except OSError:
-            return
-    leave(_ALONE)
+    while _refuses(place) and not over.is_set():
+        if time.monotonic() > deadline:
+            host, port = place
+            leave(
+                f"nobody listens at {host}, port {port}, where the launcher of this process should: it has "
+                "ended, or the name means another machine here"
+            )
+        time.sleep(_PAUSE)
+
+
+def _refuses(place: tuple[str, int]) -> bool:
+    """Whether a machine answers that nobody listens there. One that does not answer may do so yet."""
+    try:
+        socket.create_connection(place, timeout=REFUSED, all_errors=True).close()
+    except ExceptionGroup as errors:  # one for each address of the name
+        return bool(errors.subgroup(ConnectionRefusedError)) and not errors.subgroup(TimeoutError)
+    except (OSError, UnicodeError):  # the name has none, for now
+        pass
+    return False
 
 
 def _name_attempt(store: Store, ranks: int) -> tuple[str, list[socket.socket]]:
@@ -163,10 +174,10 @@ def _came_through(link: socket.socket) -> bool:
 
 
 def leave(why: str = "a process ended before all had met: the others leave") -> None:
-    """Ends this process, which may wait in C code, as one that is to be started again."""
+    """Ends this process as one that is to be started again."""
     if os.environ.get("LOCAL_RANK", "0") == "0":  # one on each machine tells
-        print(f"train.py: {why}, and the same command begins again", file=sys.stderr, flush=True)
-    os._exit(LOST)
+        tell(f"train.py: {why}; the same command begins again")
+    leave_at_once(LOST)
 
 
 def end_gathering() -> None:

@@ -7,7 +7,6 @@ ever in a collective of which a rank is missing, the thread ends the process.
 import contextlib
 import os
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +18,8 @@ from fes.errors import InputError
 from fes.runtime.hub import LOST, PARTING, SETTLING, TURNS, Hub, seconds_between_beats, sentence_on_lost
 from fes.runtime.links import Meeting, Wire, accept, connect
 from fes.runtime.pulse import Pulse
+from fes.runtime.stopping import leave_at_once
+from fes.telling import tell
 
 
 def join_heartbeats(
@@ -45,7 +46,7 @@ def join_heartbeats(
     """
 
     def say(sentence: str) -> None:
-        print(f"{program}: {sentence}", file=sys.stderr, flush=True)
+        tell(f"{program}: {sentence}")
 
     if server is None:
         own, hub = connect(meeting, rank, os.environ["MASTER_ADDR"]), None
@@ -61,8 +62,8 @@ def limited(seconds: float, sentence: str) -> Iterator[None]:
     """Ends this process, with a sentence, where what is inside takes longer; it may be stuck in C code."""
 
     def give_up() -> None:
-        print(f"train.py: {sentence}", file=sys.stderr, flush=True)
-        os._exit(LOST)
+        tell(f"train.py: {sentence}")
+        leave_at_once(LOST)
 
     timer = threading.Timer(seconds, give_up)
     timer.daemon = True
@@ -176,10 +177,8 @@ class Heartbeat:
     def _leave(self, code: int) -> None:
         if self._hub:
             self._hub.wait(PARTING + 1.0)
-        sys.stdout.flush()
-        sys.stderr.flush()
         # Not by an exception: where a rank is missing, the end of a group of processes may wait for it.
-        os._exit(code)
+        leave_at_once(code)
 
 
 def _may_be_gone_next_time(error: BaseException | None) -> bool:

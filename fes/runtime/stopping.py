@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from fes.errors import Lost
 
@@ -141,7 +141,12 @@ def leaving() -> Iterator[None]:
         if os.environ.get("WORLD_SIZE", "1") == "1" or not isinstance(end.code, int):
             raise
         atexit._run_exitfuncs()
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError):
-                stream.flush()
-        os._exit(end.code)
+        leave_at_once(end.code)
+
+
+def leave_at_once(code: int) -> NoReturn:
+    """Ends this process, which may wait in C code, from any thread, also where nobody reads what it told."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(code)

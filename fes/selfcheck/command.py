@@ -29,8 +29,10 @@ from fes.errors import InputError, told_in_one_sentence
 from fes.hardware import Hardware, pieces
 from fes.runtime.launcher import Launch
 from fes.runtime.processes import Runtime
+from fes.runtime.stopping import leave_at_once
 from fes.selfcheck.comparison import Comparison, affordable
 from fes.selfcheck.verdict import RIGHT, WRONG, Found, judged
+from fes.telling import tell
 from fes.training.arguments import parse
 
 LIMIT = 300.0
@@ -116,7 +118,7 @@ def _passed_on(command: Sequence[str], variables: Mapping[str, str]) -> int:
             return 0 if last.startswith(RIGHT) else 1
         errors.seek(0)
         lines = errors.read().splitlines()
-    print("\n".join([line for line in lines if line.startswith("fes: ")] or lines), file=sys.stderr)
+    tell("\n".join([line for line in lines if line.startswith("fes: ")] or lines))
     return 2
 
 
@@ -126,8 +128,8 @@ def _give_up() -> None:
         f"fes: rank {rank} of {ranks} has waited for {LIMIT:.0f} seconds: the processes do not meet, or one "
         "hangs; look at the launcher's addresses and ports, and at what NCCL_DEBUG=INFO tells"
     )
-    print(sentence, file=sys.stderr, flush=True)
-    os._exit(2)
+    tell(sentence)
+    leave_at_once(2)
 
 
 def check(config: Config, runtime: Runtime) -> bool:

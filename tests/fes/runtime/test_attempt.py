@@ -3,12 +3,13 @@
 import contextlib
 import itertools
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -16,8 +17,9 @@ from pathlib import Path
 import pytest
 from torch.distributed import TCPStore
 
-from fes.runtime.attempt import _KEY, Gathering, _ask_name, _name_attempt
-from tests.fes.launching import REPOSITORY
+from fes.runtime import attempt
+from fes.runtime.attempt import _KEY, Gathering, _ask_name, _leave_if_refused, _name_attempt, _refuses
+from tests.fes.launching import PATIENCE, REPOSITORY
 
 pytestmark = pytest.mark.alone
 
@@ -101,28 +103,36 @@ def test_ranks_that_came_through_ask_no_more_of_one_another():
     assert not any(left.is_set() for left in ranks.left)
 
 
-@pytest.mark.parametrize("when", ["before it looks", "while it looks"])
-def test_a_rank_leaves_where_its_launcher_has_ended_before_all_met(when: str, tmp_path: Path):
-    """As one does that is told to end while it starts them: torchrun ends those alone that it knows of."""
+@pytest.fixture
+def orphans(tmp_path: Path) -> Iterator[Callable[[str], str]]:
+    """Two ranks that wait at some point, until their launcher has ended there; what they tell then."""
     program = tmp_path / "meets.py"
     program.write_text(MEETS)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "ACCELERATE_USE_CPU": "true"}
-    command = [*launch, str(program), str(tmp_path), when]
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as ranks:
-        deadline = time.monotonic() + 120
-        while len(list(tmp_path.glob("begun-*"))) < 2:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        ranks.kill()
-        ranks.wait()
-        (tmp_path / "orphaned").touch()
-        told, _ = ranks.communicate(timeout=120)  # the pipe ends with the last of them
-    assert told.decode().splitlines()[-1] == (
-        "train.py: the launcher that started this process has ended, and the same command begins again"
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+
+    def orphaned(when: str) -> str:
+        with subprocess.Popen([*launch, program, tmp_path, when], env=environment, **pipes) as launcher:
+            try:
+                until(lambda: len(list(tmp_path.glob("begun-*"))) == 2)
+            finally:
+                launcher.kill()
+            launcher.wait()
+            (tmp_path / "orphaned").touch()
+            return launcher.communicate(timeout=PATIENCE)[0]  # the pipe ends with the last of them
+
+    yield orphaned
+    for begun in tmp_path.glob("begun-*"):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(begun.suffix[1:]), signal.SIGKILL)
+
+
+def until(happened: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 MEETS = """
@@ -131,26 +141,111 @@ from pathlib import Path
 from fes.runtime import attempt
 from fes.runtime.processes import Runtime
 
-folder, rendezvous = Path(sys.argv[1]), attempt.rendezvous
+folder, when = Path(sys.argv[1]), sys.argv[2]
+attempt.REFUSED = 1.0
 
 
-def orphaned():
-    (folder / f"begun-{os.environ['RANK']}").touch()
-    while not (folder / "orphaned").exists():
+def begun(and_waits=True):
+    (folder / f"begun-{os.environ['RANK']}.{os.getpid()}").touch()
+    while and_waits and not (folder / "orphaned").exists():
         time.sleep(0.05)
 
 
-def meet(*place, **settings):
-    orphaned()
-    return rendezvous(*place, **settings)
+def first(do, *and_waits):
+    def done(*words, **settings):
+        begun(*and_waits)
+        return do(*words, **settings)
+
+    return done
 
 
-if sys.argv[2] == "before it looks":
-    orphaned()
+if when == "before they look":
+    begun()
+elif when == "while they look":
+    attempt.rendezvous = first(attempt.rendezvous)
 else:
-    attempt.rendezvous = meet
+    attempt._name_attempt = first(attempt._name_attempt)
+    attempt._ask_name = first(attempt._ask_name, False)
 Runtime()
 """
+
+
+@pytest.mark.parametrize("when", ["before they look", "while they look", "while they wait for each other"])
+def test_ranks_leave_where_their_launcher_has_ended_before_they_met(
+    when: str, orphans: Callable[[str], str]
+) -> None:
+    """As one does that is told to end while it starts them: torchrun ends those alone that it knows of."""
+    told = orphans(when).splitlines()
+    sentences = [line for line in told if line.startswith("train.py: ")]
+    assert len(sentences) == 1
+    assert sentences[0].startswith("train.py: nobody listens at ")
+    assert "where the launcher of this process should: it has ended, or " in sentences[0]
+    assert "Traceback" not in "".join(told)
+    if when == "before they look":
+        assert told[-1:] == sentences
+
+
+@pytest.fixture
+def left(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The reasons for which this process would have left."""
+    reasons: list[str] = []
+
+    def leave(why: str) -> None:
+        reasons.append(why)
+        raise SystemExit
+
+    monkeypatch.setattr(attempt, "REFUSED", 0.5)
+    monkeypatch.setattr(attempt, "leave", leave)
+    return reasons
+
+
+def test_a_rank_stays_where_somebody_listens_also_where_that_takes_a_while(left: list[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = server.getsockname()
+        _leave_if_refused(place, threading.Event())
+    late = threading.Timer(0.2, lambda: servers.append(socket.create_server(place)))
+    servers: list[socket.socket] = []
+    late.start()
+    _leave_if_refused(place, threading.Event())
+    late.join()
+    servers.pop().close()
+    assert left == []
+    with pytest.raises(SystemExit):
+        _leave_if_refused(place, threading.Event())
+    assert len(left) == 1
+
+
+def test_a_rank_that_has_met_the_others_does_not_leave(left: list[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = server.getsockname()
+    over = threading.Event()
+    over.set()
+    _leave_if_refused(place, over)
+    assert left == []
+
+
+@pytest.mark.parametrize(
+    ("errors", "refuses"),
+    [
+        ([ConnectionRefusedError()], True),
+        ([OSError("no route"), ConnectionRefusedError()], True),
+        ([ConnectionRefusedError(), OSError("no route")], True),
+        ([TimeoutError(), ConnectionRefusedError()], False),
+        ([TimeoutError()], False),
+    ],
+)
+def test_a_machine_that_does_not_answer_has_not_refused(
+    errors: list[OSError], refuses: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connect(*_: object, **__: object) -> None:
+        raise ExceptionGroup("one for each address", errors)
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    assert _refuses(("machine", 29500)) is refuses
+
+
+def test_a_name_without_an_address_has_not_refused() -> None:
+    assert not _refuses(("nobody.invalid", 29500))
 
 
 def test_launchers_of_two_machines_bring_back_a_job_whose_rank_dies_right_after_it_met_the_other(

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import sys
 import time
 from pathlib import Path
 
@@ -98,6 +99,26 @@ def test_when_a_rank_is_killed_the_others_leave_at_once_and_one_tells(
         assert family.codes(but=victim) == [134] * (count - 1)
         assert time.monotonic() - killed < 30
         assert the_sentence(family) == f"{name_of(family, victim)} is gone: the process has ended{LEAVE}"
+
+
+def train_unread(folder: Path) -> None:
+    """As ranks do whose launcher has ended, or `tee` behind it: who writes has nobody to read it."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    os.dup2(writer, sys.stderr.fileno())
+    sys.stdout = os.fdopen(writer, "w")
+    print("unread")
+    train(folder, timeout=60.0)
+
+
+@pytest.mark.parametrize("victim", [0, 2])
+def test_when_a_rank_is_killed_the_others_leave_also_where_nobody_reads_what_they_tell(
+    victim: int, tmp_path: Path
+) -> None:
+    with started(3, tmp_path / "told", train_unread, tmp_path) as family:
+        until(lambda: noted(tmp_path, "steps0"), family)
+        os.kill(family.processes[victim].pid, signal.SIGKILL)
+        assert family.codes(but=victim) == [134] * 2
 
 
 @pytest.mark.parametrize("victim", [0, 2])

@@ -1,0 +1,23 @@
+"""What is told on stderr, which is told also where nobody reads it: what comes after has to come."""
+
+import os
+import sys
+from typing import TextIO
+
+
+def tell(sentence: str) -> None:
+    """Writes a line to stderr, and goes on where that fails: who read there may have ended, as a launcher,
+    or `tee` behind it."""
+    try:
+        print(sentence, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        silence(sys.stderr)
+    except OSError:  # a full disk, which may have room for the next
+        pass
+
+
+def silence(stream: TextIO) -> None:
+    """Sends nowhere what a stream still holds and gets. Python would end with code 120 where it cannot write
+    what is left."""
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())
