@@ -15,8 +15,6 @@ import yaml
 from tests.processes import CORES, REPOSITORY, Processes, free_port
 from tests.slurm import Slurm
 
-pytestmark = pytest.mark.alone
-
 SETTINGS = """
 batch: 16
 critic_steps: 2

@@ -40,9 +40,8 @@ _gatherings: list["Gathering"] = []
 JOINING = timedelta(minutes=30)
 """How long the first ranks wait for the last: images are pulled, indices fetched."""
 REFUSED = 5.0
-"""Seconds for which a launcher's store may refuse a rank: it stood before the rank began."""
-_LOOKS_EVERY = 1.0
-_ALONE = "the launcher that started this process has ended"
+"""Seconds for which a launcher's store may refuse a rank, and between two looks: it stood before the rank
+began."""
 
 
 def _store_of_this_attempt(_url: str, timeout: timedelta, **_: Any) -> Iterator[tuple[Store, int, int]]:
@@ -63,8 +62,8 @@ def _store_of_this_attempt(_url: str, timeout: timedelta, **_: Any) -> Iterator[
 
 @contextlib.contextmanager
 def _leaving_with_the_store() -> Iterator[None]:
-    """Inside, a rank leaves where nobody listens at its launcher's store: torch would try for half
-    an hour."""
+    """Inside, a rank leaves where nobody listens at its launcher's store: torch would try for as long as
+    ranks may take to join."""
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != str(True):
         yield
         return

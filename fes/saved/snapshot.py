@@ -29,6 +29,8 @@ from fes.model.networks import Encoder, Generator, open_edges
 
 FORMAT = "fes-snapshot-1"
 _LARGEST_HALF = torch.finfo(torch.float16).max
+_AKIN = 0.1
+"""The least cosine of the convolutions of networks from one beginning; from two it is 0.0."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,21 @@ def _check_alike(kept: dict[Path, Snapshot]) -> None:
         for name, (own, found) in pairs.items():
             if own != found:
                 raise InputError(f"{path} is of other {name} than {first}: they have no mean")
+        if (cosine := _cosine(_weights(one), _weights(other))) < _AKIN:
+            raise InputError(
+                f"the weights of {path} and {first} have nothing in common (their cosine is {cosine:.2f}): "
+                "average moments of one run, or runs that went different ways from one beginning"
+            )
+
+
+def _weights(snapshot: Snapshot) -> Tensor:
+    """Those of the convolutions, in float64 [n]; scales and offsets begin alike in any two networks."""
+    parts = (*snapshot.encoder.parameters(), *snapshot.generator.parameters())
+    return torch.cat([part.detach().flatten().double() for part in parts if part.ndim == 4])
+
+
+def _cosine(one: Tensor, other: Tensor) -> float:
+    return float(one @ other / (one.norm() * other.norm()))
 
 
 def _mean(paths: Sequence[Path]) -> dict[str, Tensor]:

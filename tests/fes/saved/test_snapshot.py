@@ -127,9 +127,13 @@ def test_an_export_has_half_the_bytes_and_all_that_is_known(saved, tmp_path):
 
 
 def another(folder: Path, config: Config, kimg: float, seed: int, data=DATA, guide: str = "") -> Path:
-    """A snapshot with weights of its own."""
+    """A snapshot with weights of its own, that began as the one of `saved`."""
     folder.mkdir(exist_ok=True)
-    path, ema = snapshot_path(folder, kimg), Ema(Networks(config.model, seed), 20.0)
+    networks, chance = Networks(config.model, seed=3), torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in networks.parameters():
+            weight += 0.02 * torch.randn(weight.shape, generator=chance)
+    path, ema = snapshot_path(folder, kimg), Ema(networks, 20.0)
     save_snapshot(path, ema, config, kimg, data, guide)
     return path
 
@@ -165,6 +169,10 @@ def test_snapshots_that_have_no_mean_are_refused(saved, tmp_path):
     ):
         with pytest.raises(InputError, match=re.escape(f"{other} is of other {name} than {path}: they have")):
             export_snapshot([path, other], tmp_path / "mean.safetensors")
+    stranger = snapshot_path(tmp_path, 1.0)
+    save_snapshot(stranger, Ema(Networks(config.model, seed=1), 20.0), config, 1.0, DATA)
+    with pytest.raises(InputError, match=r"have nothing in common \(their cosine is -?0\.0"):
+        export_snapshot([path, stranger], tmp_path / "mean.safetensors")
     assert not (tmp_path / "mean.safetensors").exists()
 
 

@@ -20,8 +20,6 @@ from tests.fes.launching import REPOSITORY, run_ranks, started, torchrun, until
 from tests.fes.numbered import Numbers
 from tests.fes.rank import train_on_a_disk_that_hangs, train_with_small_files
 
-pytestmark = pytest.mark.alone
-
 BATCH, STATE_STEPS = 8, 5
 TINY = f"""
 batch: {BATCH}
