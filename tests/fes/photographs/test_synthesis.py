@@ -177,7 +177,11 @@ def test_an_export_takes_the_place_of_an_earlier_one_and_of_nothing_else(
 def test_several_snapshots_are_exported_as_their_mean(snapshot_file, drawn_folder, tiny_model, tmp_path):
     other, mean = tmp_path / "snapshot-1.safetensors", tmp_path / "mean.safetensors"
     config = Config(str(drawn_folder), tmp_path, model=tiny_model)
-    save_snapshot(other, Ema(Networks(tiny_model, seed=1), 20.0), config, 0.0, {"source": "drawn"})
+    networks = Networks(tiny_model, seed=0)  # those of the first, which have grown
+    with torch.no_grad():
+        for weight in networks.parameters():
+            weight *= 1.5
+    save_snapshot(other, Ema(networks, 20.0), config, 0.0, {"source": "drawn"})
     main(["export", "--weights", str(snapshot_file), str(other), "--out", str(mean)])
     found, first, second = (load_file(path) for path in (mean, snapshot_file, other))
     assert found.keys() == first.keys()
