@@ -82,7 +82,15 @@ def test_from_shards_to_seven_expressions(tmp_path: Path) -> None:
 def test_a_signal_to_the_launcher_and_its_ranks_saves_a_state_to_go_on_from(
     tiny: list[str], tmp_path: Path, number: signal.Signals
 ) -> None:
-    words = ["--config_file", "launch/cpu.yaml", *tiny, "--clock.total-kimg", "1000"]
+    words = [
+        "--config_file",
+        "launch/cpu.yaml",
+        "--main_process_port",
+        "0",
+        *tiny,
+        "--clock.total-kimg",
+        "1000",
+    ]
     with subprocess.Popen(
         [*ON_ONE_CORE, sys.executable, "-m", "accelerate.commands.launch", *words],
         cwd=REPOSITORY,

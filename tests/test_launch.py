@@ -15,6 +15,8 @@ import yaml
 from tests.processes import CORES, REPOSITORY, Processes, free_port
 from tests.slurm import Slurm
 
+PORTS = 10_000, 10_000
+"""From the first on: no system gives these to whoever asks for any."""
 SETTINGS = """
 batch: 16
 critic_steps: 2
@@ -63,7 +65,7 @@ def undisturbed(tiny: list[str], tmp_path_factory: pytest.TempPathFactory) -> di
     """What two processes of one machine end with, started by launch/cpu.yaml."""
     folder = tmp_path_factory.mktemp("cpu")
     processes = Processes(folder)
-    words, variables = command_of("launch/cpu.yaml")
+    words, variables = command_of("launch/cpu.yaml", "--main_process_port", "0")
     launcher = processes.start(*words, *tiny, "--run", str(folder / "run"), **variables)
     try:
         assert processes.code(launcher) == 0, processes.told(launcher)
@@ -75,7 +77,7 @@ def undisturbed(tiny: list[str], tmp_path_factory: pytest.TempPathFactory) -> di
 def test_the_cpu_profile_starts_two_processes_that_share_each_batch(
     processes: Processes, tiny: list[str], undisturbed: dict[str, str], tmp_path: Path
 ) -> None:
-    words, variables = command_of("launch/cpu.yaml")
+    words, variables = command_of("launch/cpu.yaml", "--main_process_port", "0")
     shown = processes.start(*words, *tiny, "--run", str(tmp_path / "run"), "--dry-run", **variables)
     assert processes.code(shown) == 0
     assert "processes 2, pictures per process and batch 8" in processes.told(shown)
@@ -128,7 +130,7 @@ def test_the_profile_of_a_turing_card_starts_one_process_in_float32(
 def test_two_machines_train_what_two_processes_of_one_do(
     processes: Processes, tiny: list[str], undisturbed: dict[str, str], tmp_path: Path
 ) -> None:
-    port = str(free_port())
+    port = str(free_port(*PORTS))
     launchers = []
     for machine in (0, 1):
         here = ["--machine_rank", str(machine), "--main_process_ip", "127.0.0.1", "--main_process_port", port]
@@ -155,7 +157,7 @@ def test_a_job_of_slurm_saves_at_its_signal_and_goes_back_into_the_queue_until_i
     processes: Processes, slurm: Slurm, tiny: list[str], undisturbed: dict[str, str], tmp_path: Path
 ) -> None:
     script = batch_script(*tiny, "--run", str(tmp_path / "run"))
-    first = processes.start(*script, **slurm.variables)
+    first = processes.start(*script, "--clock.total-kimg", "1000", **slurm.variables)
     processes.until(lambda: "begins" in processes.told(first), first)
     for task, variables in enumerate(slurm.variables_of_tasks()):
         assert (variables["LOCAL_RANK"], variables["LOCAL_WORLD_SIZE"]) == (str(task), "2")
@@ -231,7 +233,7 @@ def test_the_manifest_has_what_the_operator_and_the_run_need() -> None:
 def test_two_pods_of_the_manifest_train_what_two_processes_of_one_machine_do(
     processes: Processes, tiny: list[str], undisturbed: dict[str, str], tmp_path: Path
 ) -> None:
-    from_operator = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
+    from_operator = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port(*PORTS)), "WORLD_SIZE": "2"}
     started = []
     for rank, pod in enumerate((pods()["Master"], pods()["Worker"])):
         (container,) = pod["containers"]

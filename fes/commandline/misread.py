@@ -4,10 +4,10 @@ import contextlib
 import io
 import itertools
 import re
-import sys
 from collections.abc import Iterator, Sequence
 
 from fes.errors import InputError, nearest
+from fes.telling import tell
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _RULE = re.compile(r"[─-]{5,}")
@@ -37,7 +37,8 @@ def complaints_in_one_sentence(prog: str, arguments: Sequence[str]) -> Iterator[
             raise InputError(told) from None
         raise
     finally:
-        sys.stderr.write(said.getvalue())
+        if text := said.getvalue():
+            tell(text.removesuffix("\n"))
 
 
 def sentence(box: str, prog: str, arguments: Sequence[str]) -> str:

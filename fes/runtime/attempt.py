@@ -72,7 +72,8 @@ def _leaving_with_the_store() -> Iterator[None]:
     try:
         yield
     except DistError:
-        _leave_if_refused(place, over)
+        over.set()
+        _leave_if_refused(place, threading.Event())
         raise
     finally:
         over.set()
@@ -85,15 +86,18 @@ def _watch(place: tuple[str, int], over: threading.Event) -> None:
 
 
 def _leave_if_refused(place: tuple[str, int], over: threading.Event) -> None:
+    if not _refuses(place):
+        return
     deadline = time.monotonic() + REFUSED
-    while _refuses(place) and not over.is_set():
-        if time.monotonic() > deadline:
-            host, port = place
-            leave(
-                f"nobody listens at {host}, port {port}, where the launcher of this process should: it has "
-                "ended, or the name means another machine here"
-            )
+    while time.monotonic() < deadline:
         time.sleep(_PAUSE)
+        if over.is_set() or not _refuses(place):
+            return
+    host, port = place
+    leave(
+        f"nobody listens at {host}, port {port}, where the launcher of this process should: it has ended, or "
+        "the name means another machine here"
+    )
 
 
 def _refuses(place: tuple[str, int]) -> bool:

@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
@@ -20,6 +21,8 @@ ORDERLY = 10.0
 who are in the step already, cannot save what was computed since the last state."""
 LOOKS_EVERY = 0.25
 """Seconds between two looks at whether data that are waited for have come."""
+FLUSHING = 1.0
+"""Seconds that a process leaves to whoever reads what it has told, when it has to go."""
 MOST_STEPS = 64
 """Steps between two agreements, at most: each waits for the slowest rank, and for the device."""
 _INSISTING = (
@@ -145,8 +148,16 @@ def leaving() -> Iterator[None]:
 
 
 def leave_at_once(code: int) -> NoReturn:
-    """Ends this process, which may wait in C code, from any thread, also where nobody reads what it told."""
+    """Ends this process from any thread, whatever the others wait for: also who reads what it told."""
+    try:
+        flushing = threading.Thread(target=_flush, daemon=True)
+        flushing.start()
+        flushing.join(FLUSHING)
+    finally:
+        os._exit(code)
+
+
+def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # also one that is closed, or none
             stream.flush()
-    os._exit(code)

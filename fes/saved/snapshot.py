@@ -30,7 +30,7 @@ from fes.model.networks import Encoder, Generator, open_edges
 FORMAT = "fes-snapshot-1"
 _LARGEST_HALF = torch.finfo(torch.float16).max
 _AKIN = 0.1
-"""The least cosine of the convolutions of networks from one beginning; from two it is 0.0."""
+"""Below this cosine of their convolutions networks are taken to have begun apart: such have 0.00."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def _check_alike(kept: dict[Path, Snapshot]) -> None:
     (first, one), *others = kept.items()
     for path, other in others:
         pairs = {
-            "networks": [(each.model, each.metadata["faded"]) for each in (one, other)],
+            "networks": [(each.model, each.metadata["faded"], _shapes(each)) for each in (one, other)],
             "data": [each.metadata["data"] for each in (one, other)],
         }
         for name, (own, found) in pairs.items():
@@ -178,6 +178,12 @@ def _check_alike(kept: dict[Path, Snapshot]) -> None:
                 f"the weights of {path} and {first} have nothing in common (their cosine is {cosine:.2f}): "
                 "average moments of one run, or runs that went different ways from one beginning"
             )
+
+
+def _shapes(snapshot: Snapshot) -> dict[str, torch.Size]:
+    """Networks that have grown have edges as long as these fade."""
+    parts = {"encoder": snapshot.encoder, "generator": snapshot.generator}
+    return {name: tensor.shape for name, tensor in nn.ModuleDict(parts).state_dict().items()}
 
 
 def _weights(snapshot: Snapshot) -> Tensor:

@@ -1,8 +1,11 @@
 """What is told where nobody reads it changes nothing of what comes after."""
 
+import io
 import os
 import subprocess
 import sys
+
+import pytest
 
 from fes.telling import tell
 
@@ -36,6 +39,15 @@ def test_where_the_reader_has_left_a_program_goes_on_and_ends_with_its_own_code(
     done = ended(stdout=subprocess.PIPE, stderr=writer)
     os.close(writer)
     assert (done.stdout, done.returncode) == ("goes on\n", 7)
+
+
+@pytest.mark.parametrize("stderr", [None, "closed"])
+def test_where_there_is_no_stderr_a_program_goes_on(stderr, monkeypatch, capsys):
+    closed = io.StringIO()
+    closed.close()
+    monkeypatch.setattr(sys, "stderr", closed if stderr else None)
+    tell("one")
+    assert capsys.readouterr().out == ""
 
 
 def test_where_a_disk_is_full_a_program_goes_on():

@@ -79,7 +79,7 @@ def test_what_is_of_no_known_kind_is_printed_as_it_is(code, capsys):
     assert capsys.readouterr().err == box
 
 
-@pytest.mark.parametrize("box", ["", "\n", "╭╮", "no box at all\n"])
+@pytest.mark.parametrize("box", ["", "\n", "╭╮\n", "no box at all\n"])
 def test_a_box_that_is_none_is_printed_as_it_is(box, capsys):
     with pytest.raises(SystemExit):
         said(lambda: sys.exit(2), box)

@@ -154,3 +154,27 @@ def test_one_of_several_processes_leaves_with_its_code_and_what_it_printed_and_i
         timeout=300,
     )
     assert (done.stdout.splitlines(), done.returncode) == (told, returned)
+
+
+STUCK = """
+import os, sys, threading, time
+from fes.runtime.stopping import leave_at_once
+
+if sys.argv[1] == "closed":
+    sys.stdout = None
+    sys.stderr.close()
+threading.Timer(0.5, leave_at_once, [7]).start()
+while sys.argv[1] == "full":
+    print("x" * 10_000)
+time.sleep(1000)
+"""
+
+
+@pytest.mark.parametrize("stdout", ["open", "closed", "full"])
+def test_a_process_leaves_at_once_whatever_becomes_of_what_it_told(stdout):
+    command = [sys.executable, "-c", STUCK, stdout]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # whose reader stands still
+        try:
+            assert process.wait(60) == 7
+        finally:
+            process.kill()

@@ -16,7 +16,7 @@ from fes import train
 from fes.data.stream import Stream
 from fes.draws import noise
 from fes.saved.state import list_states
-from tests.fes.launching import REPOSITORY, run_ranks, started, torchrun, until
+from tests.fes.launching import PATIENCE, REPOSITORY, run_ranks, started, torchrun, until
 from tests.fes.numbered import Numbers
 from tests.fes.rank import train_on_a_disk_that_hangs, train_with_small_files
 
@@ -186,10 +186,8 @@ def test_a_signal_to_all_ranks_saves_a_state_and_each_ends_with_its_code(
     run = tmp_path / "run"
     with started(2, tmp_path, train.main, command(run, ENDLESS)) as ranks:
         until(lambda: newest(run) >= 1, ranks)
-        begun = time.monotonic()
         ranks.signal(number)  # as a scheduler or a terminal does: to the readers as well
         assert ranks.codes() == [128 + number] * 2
-        assert time.monotonic() - begun < 30
     assert ranks.err == ""
     assert ranks.out.count("and saved; the same command goes on from there") == 1
     last = list_states(run)[-1]
@@ -204,7 +202,7 @@ def test_what_ends_torchrun_ends_its_ranks_with_a_state_saved(command: Command, 
         words = iter(process.stdout.readline, "")
         assert next(word for word in words if "images/s" in word)
         process.terminate()
-        rest, err = process.communicate(timeout=60)
+        rest, err = process.communicate(timeout=PATIENCE)
     assert process.returncode != 0, err
     assert rest.count("and saved; the same command goes on from there") == 1, err
     assert "train.py: " not in err
