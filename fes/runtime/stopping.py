@@ -144,7 +144,8 @@ def leaving() -> Iterator[None]:
         if os.environ.get("WORLD_SIZE", "1") == "1" or not isinstance(end.code, int):
             raise
         atexit._run_exitfuncs()
-        leave_at_once(end.code)
+        _flush()
+        os._exit(end.code)
 
 
 def leave_at_once(code: int) -> NoReturn:
