@@ -106,7 +106,7 @@ def _parse(
         config=check(_part(given, Config), of_levels),
         hardware=check_hardware(_part(given, Hardware)),
         dry_run=given.dry_run,
-        allow_change=tuple(name.replace("-", "_") for name in given.allow_change),
+        allow_change=tuple(",".join(given.allow_change).replace("-", "_").replace(",", " ").split()),
     )
     if not any(asked.allow_change) and any(_flag(word) == "--allow-change" for word in arguments):
         raise InputError(f"--allow-change names no setting that may change; {changes_told()}")

@@ -184,9 +184,16 @@ def test_a_setting_of_the_hardware_that_makes_no_sense_is_refused():
         parse(["--data", "d", "--run", "r", "--micro-batch", "0"])
 
 
-def test_what_a_run_may_change_is_named_as_its_flag_or_as_in_a_yaml():
-    changes = ["--allow-change", "optimiser.critic-rate", "loss.image_weight"]
-    asked = parse(["--data", "d", "--run", "r", *changes])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["optimiser.critic-rate", "loss.image_weight"],
+        ["optimiser.critic-rate,loss.image_weight"],
+        ["optimiser.critic_rate,", "loss.image-weight"],
+    ],
+)
+def test_what_a_run_may_change_is_named_as_its_flag_or_as_in_a_yaml_with_commas_or_without(names):
+    asked = parse(["--data", "d", "--run", "r", "--allow-change", *names])
     assert asked.allow_change == ("optimiser.critic_rate", "loss.image_weight")
 
 
