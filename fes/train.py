@@ -258,7 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Until the ranks have met, one on each machine tells.
     silent = os.environ.get("LOCAL_RANK", "0") != "0"
     at_once = interrupted(lambda: _ended_at_once(levels))
-    with told_in_one_sentence("train.py", silent=silent), at_once, readers_may_leave():
+    with told_in_one_sentence("train.py", silent=silent), at_once, readers_may_leave(disks_may_fill=True):
         try:
             with terminable():
                 levels += parse_levels(sys.argv[1:] if arguments is None else arguments)
@@ -270,7 +270,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             fault = error  # it may be this rank's alone: told once they have met
         runtime = Runtime(hardware)
     at_once = interrupted(lambda: _ended_at_once(levels))
-    with at_once, runtime, told_in_one_sentence("train.py"), readers_may_leave():
+    with at_once, runtime, told_in_one_sentence("train.py"), readers_may_leave(disks_may_fill=True):
         runtime.agree(_once_begun(fault, any(runtime.gathered(begun))))  # a folder may be one machine's alone
         _check_as_many(tasks, runtime)
         for task in tasks:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TextIO
 
+from fes.errors import InputError
 from fes.telling import silence, tell
 
 
@@ -42,41 +43,57 @@ def _terminate(*_: object) -> None:
 
 
 @contextlib.contextmanager
-def readers_may_leave() -> Iterator[None]:
+def readers_may_leave(disks_may_fill: bool = False) -> Iterator[None]:
     """What is printed after the reader of a pipe has left, as in `fes-shards show DIR | head`, goes nowhere.
 
     The exit code stays that of the command.
+
+    Args:
+        disks_may_fill: what is printed is a log, and the work goes on where a full disk has no room for it.
+
+    Raises:
+        InputError: it is what the command is for, and cannot be written.
     """
     stream = sys.stdout
-    sys.stdout = _Unread(stream)
+    sys.stdout = unread = _Unread(stream, disks_may_fill)
     try:
         yield
     finally:
-        sys.stdout.flush()
         sys.stdout = stream
+        unread.flush()
+        if unread.held_back:
+            silence(stream)
 
 
 class _Unread:
-    """A stream that takes text also when nobody reads it any more."""
+    """A stream that takes text also when nobody reads it any more, and maybe when there is no room for it."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO, disks_may_fill: bool) -> None:
+        self._stream, self._disks_may_fill = stream, disks_may_fill
+        self.held_back = False
+        """Whether the stream could not write what it was given last."""
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        try:
-            return self._stream.write(text)
-        except BrokenPipeError:
-            return self._leave(len(text))
+        self._tried(lambda: self._stream.write(text))
+        return len(text)
 
     def flush(self) -> None:
-        try:
-            self._stream.flush()
-        except BrokenPipeError:
-            self._leave()
+        self._tried(self._stream.flush)
 
-    def _leave(self, written: int = 0) -> int:
-        silence(self._stream)
-        return written
+    def _tried(self, write: Callable[[], object]) -> None:
+        self.held_back = False
+        try:
+            write()
+        except BrokenPipeError:
+            silence(self._stream)
+        except OSError as error:
+            self.held_back = True
+            if not self._disks_may_fill:
+                silence(self._stream)
+                raise InputError(
+                    f"what is printed cannot be written: {error.strerror}; make room, and give the same "
+                    "command again"
+                ) from None

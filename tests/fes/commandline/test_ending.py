@@ -1,10 +1,13 @@
 """Commands that end early: by Ctrl-C, by SIGTERM, and as nobody reads on."""
 
+import contextlib
 import signal
+import sys
 
 import pytest
 
-from fes.commandline import Terminated, interrupted, terminable
+from fes.commandline import Terminated, interrupted, readers_may_leave, terminable
+from fes.errors import told_in_one_sentence
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -35,3 +38,31 @@ def test_sigterm_that_is_ignored_still_is():
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(params=[True, False], ids=["held back", "at once"])
+def full(request):
+    """A stdout without room, with what Python holds back of it, or in lines."""
+    with contextlib.suppress(OSError), open("/dev/full", "w", buffering=-1 if request.param else 1) as stream:
+        yield stream
+
+
+def test_where_a_disk_has_no_room_for_what_is_printed_that_is_one_sentence(full, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", full)
+    with pytest.raises(SystemExit) as ended, told_in_one_sentence("fes"), readers_may_leave():
+        print("what was asked for")
+    assert ended.value.code == 2
+    told = "what is printed cannot be written: No space left on device; make room, and give the same command"
+    assert capsys.readouterr().err == f"fes: {told} again\n"
+    assert sys.stdout is full
+    full.flush()  # as Python does at its end: it would be another exit code
+
+
+def test_where_a_disk_has_no_room_for_a_log_the_work_goes_on(full, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", full)
+    with readers_may_leave(disks_may_fill=True):
+        print("a line", flush=True)
+        print("another", flush=True)
+    assert capsys.readouterr().err == ""
+    assert sys.stdout is full
+    full.flush()

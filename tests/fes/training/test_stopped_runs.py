@@ -1,5 +1,6 @@
 """Damaged pictures and signals: what stops a run, and how the same command goes on with it."""
 
+import contextlib
 import dataclasses
 import json
 import multiprocessing
@@ -170,3 +171,11 @@ def test_a_signal_while_settings_and_data_are_read_ends_a_run_in_one_sentence(
     monkeypatch.setattr(Mixture, "load", lambda *_: signal.raise_signal(number))
     assert run(tiny_config) == 128 + number
     assert capsys.readouterr().err == "train.py: ended at once; the same command begins anew\n"
+
+
+def test_a_run_goes_on_where_a_full_disk_has_no_room_for_its_log(tiny_config, capsys, monkeypatch):
+    with contextlib.suppress(OSError), open("/dev/full", "w", buffering=1) as log:
+        monkeypatch.setattr(sys, "stdout", log)
+        assert run(tiny_config) == 0
+    assert capsys.readouterr().err == ""
+    assert list_states(tiny_config.run)[-1].name == "state-000000.192"
